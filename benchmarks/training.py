@@ -86,7 +86,7 @@ class Ours:
         config = TrainingConfig(epochs=1, batch_size=len(paths), loss="ce", optimizer=rates)
         labels = [str(index) for index in range(NUM_CLASSES)]
         self.step = Supervised(fbank, model, labels, config, variation(fbank)).to(device).train()
-        self.optimizer = optimizer.build(model.named_parameters(), rates)
+        self.optimizer = optimizer.build(model, rates)
 
     def read(self) -> data.Batch:
         """The batch, on the device."""

@@ -1,55 +1,33 @@
 """Put the trained built-in models into the package: 16-bit weights, and cards with their scores.
 
-    python scripts/ship_builtin.py WORK
+    python scripts/ship_builtin.py WORK [--only NAME]    weights, logs, configuration and card
+    python scripts/ship_builtin.py [--only NAME]         configuration and card; weights stay
 
 WORK is where scripts/train_builtin.sh trained and evaluated. Recipes, metrics and evaluations go to
-docs/results/builtin, so that every number on a card has its log.
+docs/results/builtin, so that every number on a card has its log. The card is scripts/cards/NAME.md,
+with the numbers of the configuration in it. A new model needs a card and a line in MODELS.
 """
 
 import argparse
 import json
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from model_card import fill, measure_speed
 
 from auricle import checkpoint
+from auricle.checkpoint import Checkpoint
 
 PROJECT = Path(__file__).parents[1]
 BUILTIN = PROJECT / "src" / "auricle" / "builtin"
+CARDS = Path(__file__).parent / "cards"
 RESULTS = PROJECT / "docs" / "results" / "builtin"
 FOLDS = (1, 2, 3, 4, 5)
-
-CARD = """---
-library_name: auricle
-pipeline_tag: audio-classification
-license: apache-2.0
----
-
-# {title}
-
-{purpose}
-
-{labels}
-
-## Scores
-
-{scores}
-
-## How it was made
-
-| | |
-|---|---|
-| model | HAM-AST, {parameters:.2f} M parameters, stored as 16-bit floats, computed in 32-bit |
-| recipe, seed | `{recipe}.yaml`, {seed} |
-| command | `{command}` |
-| training time | {hours:.1f} hours on two shared CPU cores |
-| data | {data} |
-| licence of the weights | Apache-2.0 |
-
-Logs: `docs/results/builtin`. {limits}
-"""
+HARDWARE = "two CPU cores that other work shared"
 
 ESC10_DATA = (
     "ESC-10 (Piczak 2015, CC BY 3.0), started from weights distilled from EfficientAT mn04 (Schmid "
@@ -62,18 +40,48 @@ KEYWORDS_DATA = (
 )
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What is told of a model.
+
+    Attributes:
+        metrics: as numbers, for programs.
+        data: what it was trained on, in a sentence.
+        scores: rows of metric, data, value and perhaps a 95 % interval; the first one stands for
+            the model in `auricle models`.
+        training: command, hours, hardware.
+    """
+
+    summary: str
+    metrics: dict[str, Any]
+    data: str
+    scores: list[dict[str, Any]]
+    training: dict[str, str]
+
+
 def main() -> None:
-    """Ship both models."""
+    """Ship the models that were asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("work", type=Path)
-    work = parser.parse_args().work
+    parser.add_argument("work", type=Path, nargs="?", help="ship the weights trained here")
+    parser.add_argument("--only", choices=sorted(MODELS), help="this model alone")
+    options = parser.parse_args()
+    if options.work:
+        keep_logs(options.work)
+    for name in [options.only] if options.only else sorted(MODELS):
+        run, facts = MODELS[name]
+        if options.work:
+            ship(options.work / run, name, facts())
+        else:
+            describe(name, facts())
+
+
+def keep_logs(work: Path) -> None:
+    """Copy the logs of all runs and evaluations in `work`."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     for folder in sorted(work.glob("run_*")):
         keep(folder, RESULTS / folder.name, ("recipe.yaml", "metrics.jsonl"))
     for folder in sorted((work / "evaluation").iterdir()):
         keep(folder, RESULTS / "evaluation" / folder.name, ("metrics.json", "predictions.csv"))
-    ship_esc10(work)
-    ship_keywords(work)
 
 
 def keep(source: Path, target: Path, names: tuple[str, ...]) -> None:
@@ -85,93 +93,113 @@ def keep(source: Path, target: Path, names: tuple[str, ...]) -> None:
         (target / name).write_text(text, encoding="utf-8")
 
 
-def ship_esc10(work: Path) -> None:
+def esc10() -> Facts:
     """The model of all folds, with the scores of the five that left one out."""
-    accuracies = [evaluated(work, f"esc10_{fold}")["accuracy"] for fold in FOLDS]
+    accuracies = [evaluated(f"esc10_{fold}")["accuracy"] for fold in FOLDS]
     mean = sum(accuracies) / len(accuracies)
-    scores = "| fold | " + " | ".join(map(str, FOLDS)) + " | mean |\n"
-    scores += "|---" * (len(FOLDS) + 2) + "|\n| accuracy | "
-    scores += " | ".join(f"{value:.2%}" for value in [*accuracies, mean]) + " |\n\n"
-    scores += (
-        "Cross-validated on the official folds, last epoch. The shipped model is trained on all "
-        "400 clips, so no clip of ESC-10 can score it."
-    )
-    ship(
-        work / "run_esc10_all" / "last",
-        "esc10",
-        {"accuracy": mean, "accuracy_by_fold": accuracies, "scored_by": "5-fold cross-validation"},
-        {
-            "title": "esc10: ten everyday sounds",
-            "purpose": "Names one of ten sounds in a recording.",
-            "scores": scores,
-            "recipe": "builtin_esc10",
+    scores = [score("accuracy", "ESC-10, mean of 5 folds", mean)]
+    pairs = zip(FOLDS, accuracies, strict=True)
+    scores += [score("accuracy", f"ESC-10, fold {fold}", value) for fold, value in pairs]
+    return Facts(
+        summary="Names one of ten sounds in a recording.",
+        metrics={
+            "accuracy": mean,
+            "accuracy_by_fold": accuracies,
+            "scored_by": "5-fold cross-validation",
+        },
+        data=ESC10_DATA,
+        scores=scores,
+        training={
             "command": "scripts/train_builtin.sh",
-            "hours": hours(work, ["run_sounds", "run_heard_all", "run_esc10_all"]),
-            "data": ESC10_DATA,
-            "limits": "It knows ten sounds only: whatever it hears, it names one of them.",
+            "hours": hours(["run_sounds", "run_heard_all", "run_esc10_all"]),
+            "hardware": HARDWARE,
         },
     )
 
 
-def ship_keywords(work: Path) -> None:
+def keywords() -> Facts:
     """The best epoch on validation, with its scores on both splits, with and without silence."""
     found = {
-        f"{split}{words}": evaluated(work, f"keywords_{split}{words}")
-        for split in ("validation", "test")
+        f"{split}{words}": evaluated(f"keywords_{split}{words}")
+        for split in ("test", "validation")
         for words in ("", "_words")
     }
-    scores = "| split | clips | accuracy | 95 % interval |\n|---|---|---|---|\n"
+    scores = []
     for name, metrics in found.items():
-        low, high = metrics["accuracy_interval"]
-        split = name.replace("_words", " without the silence class")
-        scores += f"| {split} | {metrics['num_clips']} | {metrics['accuracy']:.2%} "
-        scores += f"| {low:.2%} to {high:.2%} |\n"
-    scores += (
-        "\nScored on the SC-12 subset's own splits, never on the official archive, which contains "
-        "the training clips."
-    )
-    ship(
-        work / "run_keywords" / "best",
-        "keywords",
-        {name: metrics["accuracy"] for name, metrics in found.items()},
-        {
-            "title": "keywords: ten spoken words, other words, silence",
-            "purpose": "Names the English command word in a clip of one second.",
-            "scores": scores,
-            "recipe": "builtin_keywords",
+        split = name.replace("_words", " without silence")
+        data = f"SC-12 subset, {split}, {metrics['num_clips']} clips"
+        scores.append(score("accuracy", data, metrics["accuracy"], metrics["accuracy_interval"]))
+    order = ("validation", "validation_words", "test", "test_words")
+    return Facts(
+        summary="Names the English command word in a clip of one second.",
+        metrics={name: found[name]["accuracy"] for name in order},
+        data=KEYWORDS_DATA,
+        scores=scores,
+        training={
             "command": "scripts/train_builtin.sh speech keywords ship",
-            "hours": hours(work, ["run_keywords"]),
-            "data": KEYWORDS_DATA,
-            "limits": "Other languages and longer speech were never heard in training.",
+            "hours": hours(["run_keywords"]),
+            "hardware": HARDWARE,
         },
     )
 
 
-def ship(source: Path, name: str, metrics: dict[str, Any], card: dict[str, Any]) -> None:
+def score(
+    metric: str, data: str, value: float, interval: list[float] | None = None
+) -> dict[str, Any]:
+    """A row of `Facts.scores`."""
+    row = {"metric": metric, "data": data, "value": value}
+    return row | ({"interval": interval} if interval else {})
+
+
+# Name: the folder under WORK with its weights, and what is told of it from the logs that were kept.
+MODELS: dict[str, tuple[str, Callable[[], Facts]]] = {
+    "esc10": ("run_esc10_all/last", esc10),
+    "keywords": ("run_keywords/best", keywords),
+}
+
+
+def ship(source: Path, name: str, facts: Facts) -> None:
     """Write the checkpoint at `source` to the package as `name`."""
     trained = checkpoint.load(source)
-    provenance = {**trained.config.provenance, "data": card["data"], "initial_weights": None}
-    update = {"metrics": metrics, "provenance": provenance}
-    trained.config = trained.config.model_copy(update=update)
-    text = CARD.format(
-        labels="Labels: " + ", ".join(trained.labels) + ".",
-        parameters=sum(parameter.numel() for parameter in trained.model.parameters()) / 1e6,
-        seed=provenance["seed"],
-        **card,
-    )
-    checkpoint.save(trained, BUILTIN / name, dtype=torch.float16, card=text)
-    print(text)
+    update_config(trained, facts, measure_speed(trained))
+    checkpoint.save(trained, BUILTIN / name, dtype=torch.float16)
+    describe(name, facts)
 
 
-def evaluated(work: Path, name: str) -> dict[str, Any]:
+def describe(name: str, facts: Facts) -> None:
+    """Write configuration and card of the built-in `name` anew; its speed is measured once."""
+    folder = BUILTIN / name
+    shipped = checkpoint.load(folder)
+    speed = shipped.config.about.get("speed") or measure_speed(shipped)
+    update_config(shipped, facts, speed)
+    card = fill((CARDS / f"{name}.md").read_text(encoding="utf-8"), shipped, folder)
+    checkpoint.store_description(folder, shipped.config, card)
+    print(card)
+
+
+def update_config(model: Checkpoint, facts: Facts, speed: dict[str, Any]) -> None:
+    """Put what is told of a model into its configuration."""
+    provenance = {**model.config.provenance, "data": facts.data, "initial_weights": None}
+    about = {
+        "summary": facts.summary,
+        "scores": facts.scores,
+        "speed": speed,
+        "training": facts.training,
+    }
+    update = {"metrics": facts.metrics, "provenance": provenance, "about": about}
+    model.config = model.config.model_copy(update=update)
+
+
+def evaluated(name: str) -> dict[str, Any]:
     """The metrics of the evaluation `name`."""
-    return json.loads((work / "evaluation" / name / "metrics.json").read_text(encoding="utf-8"))
+    path = RESULTS / "evaluation" / name / "metrics.json"
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
-def hours(work: Path, runs: list[str]) -> float:
+def hours(runs: list[str]) -> str:
     """How long the training of `runs` took together."""
-    lines = [line for run in runs for line in (work / run / "metrics.jsonl").open()]
-    return sum(json.loads(line)["seconds"] for line in lines) / 3600
+    lines = [line for run in runs for line in (RESULTS / run / "metrics.jsonl").open()]
+    return f"{sum(json.loads(line)['seconds'] for line in lines) / 3600:.1f}"
 
 
 if __name__ == "__main__":

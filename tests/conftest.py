@@ -3,11 +3,13 @@
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from torch import Tensor
 
@@ -20,6 +22,27 @@ NOBODY = 65534  # user id without any rights
 def tone() -> Tensor:
     """One second of 1 kHz at half scale, 16 kHz."""
     return 0.5 * torch.sin(2 * math.pi * 1000 * torch.arange(SAMPLE_RATE) / SAMPLE_RATE)
+
+
+@pytest.fixture
+def noise_clips(tmp_path: Path) -> Callable[..., Path]:
+    """Writes clips of noise, 0.3 s each and of the labels a and b in turn, and their manifest.
+
+    A column of the manifest is given by its name, with a value for each clip.
+    """
+
+    def write(**columns: Sequence[object]) -> Path:
+        random = np.random.default_rng(0)
+        lines = [",".join(["path", "labels", *columns])]
+        for number, values in enumerate(zip(*columns.values(), strict=True)):
+            name = f"{number}.wav"
+            soundfile.write(tmp_path / name, random.normal(0, 0.1, 4800), SAMPLE_RATE)
+            lines.append(",".join(map(str, [name, "ab"[number % 2], *values])))
+        manifest = tmp_path / "clips.csv"
+        manifest.write_text("\n".join(lines) + "\n")
+        return manifest
+
+    return write
 
 
 def _shared(variable: str, default: str) -> Path:

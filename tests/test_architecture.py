@@ -12,7 +12,7 @@ import auricle
 ROOT = Path(auricle.__file__).parent
 LAYERS = [  # lowest first; rooms on one line do not know each other: docs/architecture.md
     {"errors"},
-    {"config"},
+    {"config", "atomic"},
     {"audio", "features", "models"},
     {"checkpoint", "data"},
     {"convert", "averaging"},
@@ -33,6 +33,7 @@ OPTIONAL = {
     "tensorboard",
     "pyarrow",
     "optuna",
+    "sklearn",
 }
 
 

@@ -69,6 +69,7 @@ def test_the_members_stay_as_they_are_and_the_provenance_lists_them():
     ]
     assert averaged.config.metrics == {}
     assert averaged.config.thresholds is None
+    assert averaged.config.about == {}
 
 
 def test_the_average_of_equal_weights_scores_the_same(tone):

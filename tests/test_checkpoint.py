@@ -171,9 +171,9 @@ def test_a_write_that_fails_leaves_the_previous_checkpoint(saved, monkeypatch, t
         raise OSError(28, "No space left on device")
 
     target = {
-        "weights": "auricle.checkpoint.save_file",
-        "config": "auricle.checkpoint.json.dumps",
-        "rename": "auricle.checkpoint.os.fsync",
+        "weights": "auricle.checkpoint.folder.save_file",
+        "config": "auricle.checkpoint.folder.json.dumps",
+        "rename": "os.fsync",
     }[moment]
     other = checkpoint.create("ast", SETTINGS, FbankConfig(), ["x"], "sigmoid")
     with monkeypatch.context() as patch:
@@ -202,7 +202,7 @@ def _save_with_weights_on_a_full_disk(saved):
             file.write(bytes(1_000_000))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoint, "save_file", save_to_full_disk)
+        patch.setattr("auricle.checkpoint.folder.save_file", save_to_full_disk)
         checkpoint.save(checkpoint.load(saved), saved)
 
 
@@ -213,7 +213,7 @@ def test_an_interruption_leaves_the_previous_checkpoint(saved, monkeypatch, tone
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("auricle.checkpoint.save_file", interrupt)
+        patch.setattr("auricle.checkpoint.folder.save_file", interrupt)
         with pytest.raises(KeyboardInterrupt):
             checkpoint.save(before, saved)
     assert torch.equal(checkpoint.load(saved).score(tone[None]), before.score(tone[None]))
@@ -288,3 +288,26 @@ def test_a_copied_folder_is_the_same_checkpoint(saved, tmp_path, tone):
     copy = shutil.copytree(saved, tmp_path / "copy with spaces")
     expected = checkpoint.load(saved).score(tone[None])
     assert torch.equal(checkpoint.load(copy).score(tone[None]), expected)
+
+
+def test_what_is_told_of_a_checkpoint_is_replaced_and_its_weights_stay(tiny_model, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    weights = (folder / "model.safetensors").read_bytes()
+    told = {"about": {"summary": "Names four sounds."}, "metrics": {"accuracy": 0.5}}
+    config = checkpoint.load(folder).config.model_copy(update=told)
+    checkpoint.store_description(folder, config, "a card")
+    assert checkpoint.load(folder).config == config
+    assert (folder / "README.md").read_text() == "a card"
+    assert (folder / "model.safetensors").read_bytes() == weights
+
+
+def test_what_is_told_of_another_checkpoint_is_refused(tiny_model, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    other = checkpoint.load(folder).config.model_copy(update={"activation": "sigmoid"})
+    with pytest.raises(CheckpointError) as caught:
+        checkpoint.store_description(folder, other, "a card")
+    assert str(caught.value) == (
+        f"{folder / 'config.json'}: is not the checkpoint that is described; nothing was done."
+    )

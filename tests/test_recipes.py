@@ -7,10 +7,11 @@ import pytest
 import soundfile
 import torch
 
-from auricle import models
+from auricle import checkpoint, models
 from auricle.experiment import Recipe, grid_names, read_grid, read_recipe, recipe_names, run
 from auricle.experiment.grid import GRIDS
 from auricle.experiment.read import BUILTIN, VARIABLE, model_settings
+from auricle.features import FbankConfig, PaddingConfig
 
 LABELS = ("one", "two")
 HEADER = ("# paper ", "# expected ", "# hardware ", "# hours ", "# command ")
@@ -32,6 +33,7 @@ TINY_MODELS = {
     "ast": TINY_TRANSFORMER,
     "ham_ast": [*TINY_TRANSFORMER, "model.conformer.num_blocks=1"],
     "mobilenet": ["model.width=0.1"],
+    "multiscale_ast": ["model.width=4", "model.depths=[1,1,1,1]"],
 }
 ESC = {"name": "multistep", "start": 5, "every": 1, "factor": 0.85}
 BALANCED = {"name": "multistep", "warmup_steps": 1000, "start": 10, "every": 5, "factor": 0.5}
@@ -70,6 +72,7 @@ SIZES = {
     "esc10_ham_small": (10, 1.439),
     "sc12_ast_small": (12, 0.864),
     "sc12_ham_small": (12, 1.369),
+    "sc12_multiscale_small": (12, 0.838),
 }
 
 
@@ -79,6 +82,7 @@ def source(tmp_path, monkeypatch) -> str:
     for path in BUILTIN.rglob("*.yaml"):
         for variable in VARIABLE.findall(path.read_text()):
             monkeypatch.setenv(variable, str(tmp_path))
+    monkeypatch.setenv("TEACHER", str(small_teacher(tmp_path / "teacher")))
     random = np.random.default_rng(0)
     rows = ["path,labels,split,fold"]
     for number in range(8):
@@ -87,6 +91,14 @@ def source(tmp_path, monkeypatch) -> str:
         rows.append(f"{number}.wav,{LABELS[number % 2]},{split},{number // 2 + 1}")
     (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n")
     return f"data.source={tmp_path / 'manifest.csv'}"
+
+
+def small_teacher(folder: Path) -> Path:
+    """A checkpoint that hears the two classes."""
+    front_end = FbankConfig(num_mels=16, padding=PaddingConfig(frames=16))
+    settings = {"width": 8, "depth": 1, "num_heads": 2, "max_frames": 128}
+    checkpoint.save(checkpoint.create("ast", settings, front_end, list(LABELS), "sigmoid"), folder)
+    return folder
 
 
 def test_there_are_recipes():

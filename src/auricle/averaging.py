@@ -39,7 +39,7 @@ def average(members: Sequence[tuple[str, Checkpoint]]) -> Checkpoint:
     model.load_state_dict(weights)
     provenance = {"average_of": [_origin(name, member) for name, member in members]}
     config = first.config.model_copy(
-        update={"metrics": {}, "thresholds": None, "provenance": provenance}
+        update={"metrics": {}, "thresholds": None, "provenance": provenance, "about": {}}
     )
     return Checkpoint(config, features.build(config.front_end), model).eval()
 

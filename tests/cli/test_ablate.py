@@ -1,8 +1,6 @@
 """`auricle ablate` as a user calls it."""
 
-import numpy as np
 import pytest
-import soundfile
 from typer.testing import CliRunner
 
 from auricle.cli.main import app
@@ -23,13 +21,8 @@ cells: [{name: one}, {name: two, overrides: {model.depth: 2}}]
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    random = np.random.default_rng(0)
-    rows = ["path,labels,split"]
-    for number in range(8):
-        soundfile.write(tmp_path / f"{number}.wav", random.normal(0, 0.1, 4800), 16_000)
-        rows.append(f"{number}.wav,{'ab'[number % 2]},{('train', 'test')[number // 4]}")
-    (tmp_path / "clips.csv").write_text("\n".join(rows) + "\n")
+def folder(noise_clips, tmp_path, monkeypatch):
+    noise_clips(split=["train"] * 4 + ["test"] * 4)
     (tmp_path / "base.yaml").write_text(RECIPE)
     (tmp_path / "grid.yaml").write_text(GRID)
     monkeypatch.chdir(tmp_path)

@@ -6,6 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from auricle.cli.main import app
+from auricle.data import read
+from auricle.data.shards import pack
 
 
 @pytest.fixture
@@ -44,6 +46,21 @@ def test_two_evaluations_are_compared(folders):
     assert (stored["a"], stored["b"], stored["num_clips"]) == ("a", "b", 8)
     assert stored["accuracy_difference"]["mean"] == 0.375
     assert stored["accuracy_difference"]["p_value"] == 0.25
+
+
+def test_shards_are_compared_with_the_files_that_they_were_packed_from(
+    folders, tiny_model, noise_clips
+):
+    manifest = noise_clips(fold=[1] * 4)
+    manifest.write_text(manifest.read_text().replace(",a,", ",dog,").replace(",b,", ",cat,"))
+    pack(read(manifest), folders / "shards", 16_000)
+    for data, out in ((manifest, "files"), (folders / "shards", "packed")):
+        words = ["evaluate", str(tiny_model), "--data", str(data), "--out", out]
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0, result.output
+    result = run("files", "packed")
+    assert result.exit_code == 0, result.output
+    assert "compared    4 clips" in result.stdout
 
 
 def test_a_side_may_have_several_evaluations(folders):

@@ -3,7 +3,6 @@
 import csv
 import importlib
 import json
-from types import SimpleNamespace
 
 import pytest
 import soundfile
@@ -172,9 +171,39 @@ def test_an_unknown_label_is_refused(run, manifest):
     assert result.exit_code == 2
     assert result.stderr == (
         f"error: {manifest}, line 3: the model does not know 1 of the 3 labels: 'moew' "
-        "(nearest: 'meow'). Correct them, or leave their clips out with --without.\n"
+        "(nearest: 'meow'). Correct them, leave their clips out with --without, or say with "
+        "`auricle evaluate --classes` which of the model's labels they are.\n"
     )
     assert metrics is None
+
+
+def test_classes_are_put_together_of_the_models_labels(run, manifest, tmp_path):
+    (tmp_path / "map.yaml").write_text("pet: [Bark, MEOW]\nquiet: silence\n")
+    text = manifest.read_text().replace(",bark,", ",pet,").replace(",meow,", ",pet,")
+    manifest.write_text(text.replace(",silence,", ",quiet,"))
+    result, metrics, rows = run("--classes", str(tmp_path / "map.yaml"))
+    assert result.exit_code == 0, result.output
+    assert [row["label"] for row in metrics["classes"]] == ["pet", "quiet"]
+    assert metrics["label_map"] == {
+        "name": str(tmp_path / "map.yaml"),
+        "labels": {"pet": ["bark", "meow"], "quiet": ["silence"]},
+    }
+    assert set(rows[0]) >= {"score:pet", "score:quiet"}
+
+
+def test_classes_may_be_the_labels_of_their_names(run, manifest):
+    manifest.write_text(manifest.read_text().replace("silence", "SILENCE"))
+    _, metrics, _ = run("--classes", "names", "--without", "meow")
+    assert [row["label"] for row in metrics["classes"]] == ["SILENCE", "bark"]
+
+
+def test_thresholds_are_not_stored_for_classes_of_labels(run):
+    result, _, _ = run("--classes", "names", "--split", "test", "--calibrate")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "error: --calibrate stores a threshold for each label of the model; with --classes the "
+        "labels are put together. Use one of the two.\n"
+    )
 
 
 def test_thresholds_are_stored_where_it_is_asked_for(run, model):
@@ -184,7 +213,11 @@ def test_thresholds_are_stored_where_it_is_asked_for(run, model):
     try:
         result, metrics, _ = run("--split", "test", "--calibrate")
         assert result.exit_code == 0, result.output
-        assert result.stdout.endswith(f"{model}: thresholds of 3 classes stored\n")
+        shared = metrics["classes"][0]["threshold"]
+        assert result.stdout.endswith(
+            f"{model}: thresholds of 3 classes stored; 3 of fewer than 5 clips, or of all, share "
+            f"one ({shared:.3f}): bark, meow, silence\n"
+        )
         stored = checkpoint.load(model).config
         assert list(stored.thresholds) == [row["threshold"] for row in metrics["classes"]]
         assert stored.provenance["thresholds"] == {
@@ -210,19 +243,6 @@ def test_stored_thresholds_decide_multi_label_clips(run, model, manifest):
     assert [row["recall"] for row in metrics["classes"]] == [1.0, 1.0, 0.0]
 
 
-def test_a_class_that_the_clips_cannot_decide_is_named(run, model):
-    before = (model / "config.json").read_text()
-    try:
-        result, _, _ = run("--split", "test", "--without", "meow", "--calibrate")
-        assert result.stdout.endswith(
-            f"{model}: thresholds of 2 classes stored; 0.5 for meow, which these clips cannot "
-            "decide\n"
-        )
-        assert checkpoint.load(model).config.thresholds[1] == 0.5
-    finally:
-        (model / "config.json").write_text(before)
-
-
 def test_thresholds_of_unsaid_clips_are_refused(run):
     result, metrics, _ = run("--calibrate")
     assert result.exit_code == 2
@@ -244,17 +264,22 @@ def test_an_evaluation_that_comes_to_nothing_leaves_no_folder(run, manifest, mod
     assert not deep.parent.exists()
 
 
-def test_of_many_classes_that_cannot_be_decided_some_are_named(capsys, monkeypatch, tmp_path):
-    rows = [{"label": f"class {place}", "threshold": None} for place in range(14)]
-    rows.append({"label": "dog", "threshold": 0.3})
-    stored = []
-    monkeypatch.setattr(checkpoint, "store_thresholds", lambda *given: stored.append(given[1]))
-    asked = {"data": "d", "split": "validation", "fold": None, "without": []}
-    evaluation = SimpleNamespace(metrics={"classes": rows}, clips=[])
-    module._store(str(tmp_path), evaluation, asked)
+@pytest.mark.parametrize(
+    "common, shown", [(0.125, "0.125"), (None, "0.5, as these clips cannot decide")]
+)
+def test_of_many_classes_that_share_a_threshold_some_are_named(common, shown):
+    rows = [
+        {"label": f"class {place}", "threshold": common, "shared_threshold": True}
+        for place in range(14)
+    ]
+    rows.append({"label": "dog", "threshold": 0.3, "shared_threshold": False})
     named = ", ".join(f"class {place}" for place in range(12))
-    assert capsys.readouterr().out == (
-        f"{tmp_path}: thresholds of 1 classes stored; 0.5 for {named} and 2 more, which these "
-        "clips cannot decide\n"
+    assert module._describe(rows) == (
+        "thresholds of 15 classes stored; 14 of fewer than 5 clips, or of all, share one "
+        f"({shown}): {named} and 2 more"
     )
-    assert stored == [[0.5] * 14 + [0.3]]
+
+
+def test_when_every_class_has_its_own_threshold_nothing_else_is_said():
+    rows = [{"label": "dog", "threshold": 0.3, "shared_threshold": False}]
+    assert module._describe(rows) == "thresholds of 1 classes stored"

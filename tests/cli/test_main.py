@@ -36,8 +36,8 @@ def test_help_lists_every_command_with_its_summary():
         assert f"{command.__name__} {first_words}" in text
     names = [command.__name__ for command in main.COMMANDS]
     assert names == [
-        "predict", "train", "ablate", "tune", "evaluate", "compare", "average", "ensemble",
-        "describe", "convert", "prepare", "statistics",
+        "predict", "train", "distill", "ablate", "tune", "evaluate", "compare", "probe",
+        "agree", "average", "ensemble", "models", "describe", "convert", "prepare", "statistics",
     ]  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from auricle.cli import output
 from auricle.cli.main import app
-from auricle.inference import Classifier, Prediction, names
+from auricle.inference import Classifier, Prediction, Recognition, names
 
 RATE = 16_000
 
@@ -64,7 +64,7 @@ def test_a_terminal_gets_bars_and_names_are_not_markup(monkeypatch, capsys):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "dumb")  # no colours
     predictions = [Prediction("[bold]rain", 1.0), Prediction("dog", 0.25)]
-    whole = output.Part(0.0, 5.0, predictions)
+    whole = output.Part(Recognition(0.0, 5.0, predictions, None, silence=False))
     output.show_table(output.Answer(Path("[red].wav"), "tiny", whole, [whole]))
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == "[red].wav 5.0 s"
@@ -81,7 +81,8 @@ def test_json_is_one_object_a_line_with_names_as_they_are(predict, sound, tiny_m
     assert [record["file"] for record in records] == [str(long), str(short)]
     assert [record["duration"] for record in records] == [5.0, 0.05]
     for record in records:
-        assert list(record) == ["file", "duration", "model", "labels"]
+        assert list(record) == ["file", "duration", "model", "labels", "recognised", "silence"]
+        assert (record["recognised"], record["silence"]) == (None, False)
         assert record["model"] == str(tiny_model)
         scores = [entry["score"] for entry in record["labels"]]
         assert {entry["label"] for entry in record["labels"]} == {"dog", "cat", "rain", "sea"}
@@ -94,7 +95,8 @@ def test_csv_has_lines_for_every_window(predict, sound):
     result = predict(path, "--csv", "--top", 2)
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    assert lines[0] == "file,start,end,label,score"
+    assert lines[0] == "file,start,end,label,score,recognised,silence"
+    assert all(line.endswith(",,0") for line in lines[1:])  # no thresholds, and no silence
     rows = list(csv.DictReader(lines))
     assert {row["file"] for row in rows} == {str(path)}
     spans = [(float(row["start"]), float(row["end"])) for row in rows]

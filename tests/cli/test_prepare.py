@@ -12,8 +12,9 @@ import yaml
 from typer.testing import CliRunner
 
 from auricle.cli.main import app
-from auricle.data import download, read
+from auricle.data import download, measure_statistics, read
 from auricle.data.prepare import DATA_SETS
+from auricle.features import EfficientATConfig
 
 module = importlib.import_module("auricle.cli.prepare")
 
@@ -175,6 +176,9 @@ def test_archives_are_fetched_first(folder, monkeypatch):
          "--columns: expected OURS=THEIRS,... such as path=file, got 'x'."),
         (["esc50", ".", "--columns", "path=x"],
          "esc50: its columns are known; name columns only for a table."),
+        (["esc50", ".", "--front-end", "fbanks"],
+         "--front-end: unknown front end 'fbanks'. Did you mean 'fbank'? Known: efficientat, "
+         "fbank."),
         (["esc50", ".", "--test-folder", "x"],
          "esc50: has no test archive of its own; leave the test folder out."),
     ],
@@ -183,6 +187,30 @@ def test_a_wrong_call_is_one_line_and_exit_code_2(words, message, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     result = call("prepare", *words)
     assert (result.exit_code, result.stderr) == (2, f"error: {message}\n")
+
+
+def test_packed_shards_are_not_to_be_prepared(folder, tmp_path):
+    target = tmp_path / "shards"
+    run("prepare", "speech_commands_12", folder, "--pack", target)
+    for words in (["folder", target], ["esc50", target], ["table", target / "manifest.csv"]):
+        result = call("prepare", *words)
+        assert result.exit_code == 2
+        assert result.stderr == (
+            f"error: {target}: holds packed shards, which are prepared already. Train on them with "
+            f"data.source={target}; auricle evaluate and auricle statistics take the folder, too.\n"
+        )
+
+
+def test_the_log_mel_values_of_another_front_end_are_measured(folder):
+    words = ("--front-end", "efficientat")
+    run("prepare", "speech_commands_12", folder, "--statistics", *words)
+    result = call("statistics", folder / "manifest.csv", "--split", "train", *words)
+    assert result.stderr == f"from {folder / 'manifest.statistics.json'}: 2 of 2 clips\n"
+    found = yaml.safe_load(result.stdout)
+    clips = read(folder / "manifest.csv").select("train")
+    expected = measure_statistics(clips, EfficientATConfig())
+    assert found == pytest.approx({"mean": expected.mean, "std": expected.std}, abs=1e-6)
+    assert call("statistics", folder / "manifest.csv", "--split", "train").stderr == ""
 
 
 def test_a_person_at_a_terminal_sees_how_far_the_check_is(monkeypatch, capsys):

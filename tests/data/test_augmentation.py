@@ -19,7 +19,11 @@ def noise_clips(size=4, samples=1000):
 
 def apply(waveforms, lengths, seed=0, **settings):
     torch.manual_seed(seed)
-    return Augmentation(AugmentationConfig(**settings), SAMPLE_RATE)(waveforms, lengths)
+    changed, new_lengths = Augmentation(AugmentationConfig(**settings), SAMPLE_RATE)(
+        waveforms, lengths
+    )
+    assert torch.equal(new_lengths, lengths)
+    return changed
 
 
 def full(waveforms):
@@ -52,7 +56,7 @@ def test_padding_does_not_reach_into_a_clip():
 
 def test_evaluation_and_default_settings_change_nothing():
     waveforms = noise_clips()
-    assert Augmentation(ALL, SAMPLE_RATE).eval()(waveforms, LENGTHS) is waveforms
+    assert Augmentation(ALL, SAMPLE_RATE).eval()(waveforms, LENGTHS) == (waveforms, LENGTHS)
     assert apply(waveforms, LENGTHS) is waveforms
 
 
@@ -135,7 +139,8 @@ def test_noise_is_white_in_some_clips_and_pink_in_others():
         (
             {"noise": 1},
             "unknown key 'noise'. Did you mean 'noise_rate'? "
-            "Known: gain_db, noise_rate, noise_snr_db, shift_seconds.",
+            "Known: filter_db, filter_rate, gain_db, noise_rate, noise_snr_db, "
+            "reverberation_rate, shift_seconds, speed.",
         ),
     ],
 )

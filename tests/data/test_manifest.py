@@ -258,6 +258,45 @@ def test_a_clip_needs_labels_or_soft_targets(table):
     assert refusal(source) == (f"{source}, line 2: no labels. A clip needs labels or soft_targets.")
 
 
+def test_clips_that_need_no_labels_keep_those_they_have(table, tmp_path):
+    source = table("path,labels,split", "a.wav,,train", "b.wav,dog;cat,test")
+    manifest = read(source, labelled=False)
+    assert [(clip.labels, clip.split) for clip in manifest.clips] == [
+        ((), "train"),
+        (("dog", "cat"), "test"),
+    ]
+    assert manifest.select("train").clips[0].path == tmp_path / "a.wav"
+
+
+def test_clips_that_need_no_labels_need_no_column_for_them(table, tmp_path):
+    clips = read(table("path", "a.wav", "b.wav"), labelled=False).clips
+    assert [(clip.path.name, clip.labels) for clip in clips] == [("a.wav", ()), ("b.wav", ())]
+
+
+def test_a_missing_file_is_named_with_or_without_labels(table, tmp_path):
+    source = table("path", "a.wav", "no.wav")
+    with pytest.raises(DataError) as caught:
+        read(source, labelled=False)
+    assert str(caught.value) == f"{source}, line 3: no such file: {tmp_path / 'no.wav'}."
+
+
+def test_a_folder_of_unlabelled_sounds_is_read_to_any_depth(tmp_path):
+    names = ["a.wav", "dogs/b.wav", "dogs/old/c.wav"]
+    for name in names:
+        make_sound(tmp_path / name)
+    clips = read(tmp_path, labelled=False).clips
+    assert clips == [Clip(tmp_path / name, (), where=str(tmp_path / name)) for name in names]
+
+
+def test_a_folder_without_a_sound_has_no_unlabelled_clips(tmp_path):
+    with pytest.raises(AudioError) as caught:
+        read(tmp_path, labelled=False)
+    assert str(caught.value) == (
+        f"{tmp_path}: no sound file in this directory or below it. "
+        f"Looked for the suffixes {', '.join(sorted(SOUND_SUFFIXES))}."
+    )
+
+
 def test_a_fold_is_a_number(table):
     source = table("path,labels,fold", "a.wav,dog,1", "b.wav,dog,one", "b.wav,dog,one")
     assert refusal(source) == f"{source}, line 3: fold must be a whole number, got 'one'."
@@ -438,6 +477,10 @@ def test_a_parquet_file_holds_the_same_columns(parquet, tmp_path, labels):
             where=f"{source}, row 2",
         ),
     )
+
+
+def test_a_parquet_file_may_lack_labels_that_nobody_needs(parquet):
+    assert read(parquet(path=["a.wav"]), labelled=False).clips[0].labels == ()
 
 
 def test_what_is_wrong_in_a_parquet_file_is_named_with_its_row(parquet, tmp_path):

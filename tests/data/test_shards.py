@@ -59,6 +59,16 @@ def known(clip):
     return clip.labels, clip.split, clip.fold, clip.group, soft
 
 
+def test_unlabelled_clips_are_packed_and_read_again(tmp_path, manifest):
+    source = manifest.source.with_name("unlabelled.csv")
+    source.write_text("path,split\n0.wav,train\n2.ogg,train\n")
+    folder = tmp_path / "shards"
+    pack(read(source, labelled=False), folder, RATE)
+    clips = read(folder, labelled=False).clips
+    assert [(clip.labels, clip.split) for clip in clips] == [((), "train")] * 2
+    assert all(clip.span is not None for clip in clips)
+
+
 def test_a_folder_of_shards_is_read_like_any_manifest(manifest, tmp_path):
     folder = tmp_path / "new" / "shards"
     assert pack(manifest, folder, RATE, 2) == [folder / f"00000{n}.tar" for n in range(3)]
@@ -68,6 +78,23 @@ def test_a_folder_of_shards_is_read_like_any_manifest(manifest, tmp_path):
     assert packed.clips[2].path == folder / "000001.tar" / "00000002.ogg"
     assert packed.clips[2].where == f"{folder / 'manifest.csv'}, line 4"
     assert packed.select("train").labels == ["a", "b"]
+
+
+def test_a_packed_clip_is_called_what_it_was_called_before(manifest, tmp_path):
+    pack(manifest, tmp_path / "shards", RATE, 2)
+    packed = read(tmp_path / "shards")
+    write(packed, tmp_path / "other" / "list.csv")
+    pack(packed, tmp_path / "again", 8000)
+    names = [clip.name_in(manifest.source) for clip in manifest.clips]
+    assert names == ["0.wav", "in/1.flac", "2.ogg", "3 \u00e9.wav", "4.mp3"]
+    for source in (tmp_path / "shards", tmp_path / "other" / "list.csv", tmp_path / "again"):
+        assert [clip.name_in(source) for clip in read(source).clips] == names
+
+
+def test_a_column_source_of_clips_that_are_files_is_nobodys_name(manifest):
+    table = manifest.source.with_name("sources.csv")
+    table.write_text("path,labels,source\n0.wav,a,freesound\n")
+    assert [clip.name_in(table) for clip in read(table).clips] == ["0.wav"]
 
 
 def test_sounds_from_shards_are_those_of_the_files(manifest, tmp_path):

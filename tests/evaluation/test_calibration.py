@@ -66,27 +66,50 @@ def test_no_threshold_has_a_better_f1(levels):
         assert row["best_f1"] == pytest.approx(max(tried), abs=1e-12)
 
 
+def five_times(scores, targets):
+    """Clips as often as a threshold of its own takes; the best one stays where it is."""
+    return torch.tensor(scores).repeat(5, 1), torch.tensor(targets).repeat(5, 1)
+
+
 def test_the_threshold_lies_between_two_scores_and_as_high_as_is_good():
-    scores = torch.tensor([0.9, 0.8, 0.4, 0.1])[:, None]
-    [row] = best_thresholds(scores, torch.tensor([1, 1, 0, 0])[:, None])
-    assert row == {"threshold": pytest.approx(0.6), "best_f1": 1.0}
+    scores = [[0.9], [0.8], [0.4], [0.1]]
+    [row] = best_thresholds(*five_times(scores, [[1], [1], [0], [0]]))
+    assert row == {"threshold": pytest.approx(0.6), "shared_threshold": False, "best_f1": 1.0}
     # From 0.9 on or from 0.4 on: 2/3 either way; the higher finds fewer clips.
-    [row] = best_thresholds(scores, torch.tensor([1, 0, 0, 1])[:, None])
-    assert row == {"threshold": pytest.approx(0.85), "best_f1": pytest.approx(2 / 3)}
-    [row] = best_thresholds(scores, torch.tensor([0, 0, 0, 1])[:, None])
+    [row] = best_thresholds(*five_times(scores, [[1], [0], [0], [1]]))
+    assert (row["threshold"], row["best_f1"]) == (pytest.approx(0.85), pytest.approx(2 / 3))
+    [row] = best_thresholds(*five_times(scores, [[0], [0], [0], [1]]))
     assert row["threshold"] == pytest.approx(0.05)
 
 
-def test_a_class_that_the_clips_cannot_decide_keeps_one_half():
-    scores = torch.tensor([[0.9, 0.3, 0.2], [0.2, 0.4, 0.6]])
-    rows = best_thresholds(scores, torch.tensor([[1, 0, 1], [0, 0, 1]]))
-    assert [row["best_f1"] for row in rows] == [1.0, None, None]
-    assert thresholds_for(rows) == [pytest.approx(0.55), 0.5, 0.5]
+def test_a_class_of_few_clips_or_of_all_takes_the_threshold_of_all_classes_together():
+    scores, targets = drawn(200, 5, single_label=False)
+    targets[:, 1], targets[:, 2], targets[:, 3] = 0, 0, 1
+    targets[:4, 1] = 1  # one too few
+    targets[:5, 2] = 1
+    rows = best_thresholds(scores, targets)
+    assert [row["shared_threshold"] for row in rows] == [False, True, False, True, False]
+    assert rows[1]["threshold"] == rows[3]["threshold"] == thresholds_for(rows)[1]
+    assert rows[1]["best_f1"] is None
+    assert len({row["threshold"] for row in rows}) == 4
+    wanted = targets.numpy()
+
+    def micro_f1(level):
+        return sklearn.metrics.f1_score(wanted, (scores >= level).numpy(), average="micro")
+
+    best = max(micro_f1(level) for level in scores.flatten().tolist())
+    assert micro_f1(rows[1]["threshold"]) == pytest.approx(best, abs=1e-12)
+
+
+def test_clips_that_decide_nothing_leave_one_half():
+    rows = best_thresholds(torch.tensor([[0.9, 0.3], [0.2, 0.4]]), torch.zeros(2, 2).long())
+    assert [row["best_f1"] for row in rows] == [None, None]
+    assert thresholds_for(rows) == [0.5, 0.5]
 
 
 def test_scores_that_a_32_bit_number_barely_tells_apart_are_told_apart():
     low = np.float32(0.7)
     high = np.nextafter(low, np.float32(1))
-    scores = torch.tensor([[high], [low]])
-    [row] = best_thresholds(scores, torch.tensor([[1], [0]]))
-    assert (scores.double() >= row["threshold"])[:, 0].tolist() == [True, False]
+    scores, targets = five_times(np.array([[high], [low]]), [[1], [0]])
+    [row] = best_thresholds(scores, targets)
+    assert (scores[:2].double() >= row["threshold"])[:, 0].tolist() == [True, False]

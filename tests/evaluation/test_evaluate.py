@@ -168,7 +168,8 @@ def test_labels_that_the_model_does_not_know_are_named(classifier, tones):
         evaluate(classifier, manifest_of(folder, lines))
     assert str(caught.value) == (
         f"{folder / 'tones.csv'}, line 2: the model does not know 2 of the 3 labels: 'hihg' "
-        "(nearest: 'high'), 'zzz'. Correct them, or leave their clips out with --without."
+        "(nearest: 'high'), 'zzz'. Correct them, leave their clips out with --without, or say with "
+        "`auricle evaluate --classes` which of the model's labels they are."
     )
 
 
@@ -179,7 +180,8 @@ def test_a_long_list_of_unknown_labels_is_cut(classifier, tones):
     assert str(caught.value) == (
         f"{tones.source}, line 2: the model does not know 14 of the 14 labels: 'aaa', 'bbb', "
         "'ccc', 'ddd', 'eee', 'fff', 'iii', 'jjj', 'kkk', 'mmm', 'nnn', 'ooo' and 2 more. "
-        "Correct them, or leave their clips out with --without."
+        "Correct them, leave their clips out with --without, or say with "
+        "`auricle evaluate --classes` which of the model's labels they are."
     )
 
 
@@ -420,7 +422,7 @@ def test_the_table_of_many_classes_shows_the_best_and_the_worst(classifier, tone
 def test_an_absent_matplotlib_names_the_extra(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtraError) as caught:
-        report.prepare(tmp_path / "out")
+        report.prepared(tmp_path / "out").__enter__()
     assert str(caught.value) == (
         "drawing pictures needs the package 'matplotlib', which is not installed. "
         "Install it with: pip install 'auricle[plot]'"
@@ -430,5 +432,5 @@ def test_an_absent_matplotlib_names_the_extra(monkeypatch, tmp_path):
 def test_a_place_that_is_no_folder_is_refused(tmp_path):
     (tmp_path / "out").write_text("in the way")
     with pytest.raises(DataError) as caught:
-        report.prepare(tmp_path / "out")
+        report.prepared(tmp_path / "out").__enter__()
     assert str(caught.value) == f"{tmp_path / 'out'}: cannot be written to (File exists)."

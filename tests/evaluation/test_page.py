@@ -12,7 +12,8 @@ import torch
 
 from auricle.data import Clip, Manifest
 from auricle.evaluation import page, report
-from auricle.evaluation.evaluate import Heard, measure
+from auricle.evaluation.evaluate import measure
+from auricle.evaluation.hearing import Heard
 
 LABELS = ["<b>bark", 'me"ow', "r&b"]
 

@@ -1,11 +1,11 @@
 """Grids: cells, what is run and left, several processes, and the table."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 from filelock import FileLock
 
@@ -14,6 +14,7 @@ from auricle.evaluation.paired import paired_difference
 from auricle.experiment import Scores, read_grid, run_grid, scores_of, write_table
 from auricle.experiment import grid as grid_module
 from auricle.experiment import table as table_module
+from auricle.experiment.speed import device_name
 from auricle.experiment.table import rows_of
 from auricle.training.losses import Diverged
 
@@ -38,14 +39,9 @@ ALL = (*SEED_0, "seed-1-fold-1", "seed-1-fold-2")
 
 
 @pytest.fixture
-def grid_file(tmp_path, monkeypatch) -> Path:
+def grid_file(noise_clips, tmp_path, monkeypatch) -> Path:
     """A grid of two cells on eight clips in two folds."""
-    random = np.random.default_rng(0)
-    rows = ["path,labels,fold,group"]
-    for number in range(8):
-        soundfile.write(tmp_path / f"{number}.wav", random.normal(0, 0.1, 4800), 16_000)
-        rows.append(f"{number}.wav,{'ab'[number % 2]},{1 + number // 4},{'xyzw'[number // 2]}")
-    (tmp_path / "clips.csv").write_text("\n".join(rows) + "\n")
+    noise_clips(fold=[1] * 4 + [2] * 4, group="xxyyzzww")
     (tmp_path / "base.yaml").write_text(RECIPE)
     (tmp_path / "grid.yaml").write_text(GRID)
     monkeypatch.chdir(tmp_path)
@@ -129,7 +125,7 @@ def test_a_run_that_diverges_is_reported_and_the_others_go_on(
         "training.optimizer.learning_rate, set training.gradient_clip, or use "
         "training.precision=32-true. The other runs go on.\n" in capsys.readouterr().err
     )
-    assert [row.runs for row in rows_of(grid, scores_of(grid, out))] == ["3 of 4", "4 of 4"]
+    assert [row.runs for row in rows_of(grid, scores_of(grid, out), out)] == ["3 of 4", "4 of 4"]
 
 
 def test_a_run_that_another_process_holds_is_left_to_it(grid_file, tmp_path):
@@ -148,7 +144,7 @@ def test_the_table_of_an_unfinished_grid_says_what_is_missing(grid_file, tmp_pat
     (out / "locks").mkdir(parents=True)
     with FileLock(out / "locks" / "1-on-seed-1-fold-2"):
         run_grid(grid, out)
-    plain, ham = rows_of(grid, scores_of(grid, out))
+    plain, ham = rows_of(grid, scores_of(grid, out), out)
     assert (plain.runs, ham.runs) == ("4 of 4", "3 of 4")
     assert (len(plain.seeds), len(ham.seeds)) == (2, 1)
 
@@ -157,7 +153,7 @@ def test_the_table_holds_scores_differences_and_costs(grid_file, tmp_path):
     grid, out = read_grid(grid_file), tmp_path / "out"
     run_grid(grid, out)
     found = scores_of(grid, out)
-    plain, ham = rows_of(grid, found)
+    plain, ham = rows_of(grid, found, out)
     correct = {
         name: torch.tensor(
             [[right for fold in seed for right in fold.correct] for seed in (runs[:2], runs[2:])]
@@ -176,11 +172,46 @@ def test_the_table_holds_scores_differences_and_costs(grid_file, tmp_path):
     assert ham.clips_per_second > 0
 
 
+def test_cells_are_compared_with_the_one_that_matches_them_in_size_as_well(grid_file, tmp_path):
+    grid_file.write_text(
+        GRID + "  - {name: deeper, overrides: {model.depth: 2}}\nmatched: deeper\n"
+    )
+    grid = read_grid(grid_file, ["seeds=1"])
+    right = {
+        "0 / off": [True, False, False, False],
+        "1 / on": [True, True, True, False],
+        "deeper": [False, True, False, False],
+    }
+    found = {name: [scores(["1", "2", "3", "4"], each)] * 2 for name, each in right.items()}
+    rows = rows_of(grid, found, tmp_path)
+    assert [row.matched and row.matched.mean for row in rows] == [0.0, 0.5, None]
+    assert [row.difference and row.difference.mean for row in rows] == [None, 0.5, 0.0]
+    text = write_table(grid, found, tmp_path)
+    head = text.splitlines()[0]
+    assert "difference from 0 / off (95 % interval, p) | difference from deeper (95 %" in head
+    columns = {line.count(" | ") for line in text.splitlines() if line.startswith("| ")}
+    assert columns == {8}
+    with (tmp_path / "table.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [row["matched_difference"] for row in table] == ["0.0", "0.5", ""]
+
+
+def test_a_matched_cell_that_is_not_there_is_refused(grid_file):
+    grid_file.write_text(GRID + "matched: deeper\n")
+    with pytest.raises(ConfigError) as error:
+        read_grid(grid_file)
+    assert str(error.value) == (
+        f"{grid_file}: matched must be the name of a cell after the first: ['1 / on']."
+    )
+
+
 def test_the_table_is_written_for_people_and_machines(grid_file, tmp_path):
     grid, out = read_grid(grid_file), tmp_path / "out"
     run_grid(grid, out)
     text = write_table(grid, scores_of(grid, out), out)
     assert (out / "table.md").read_text() == text
+    assert f"\nClips/s: on the CPU, {device_name()}.\n" in text
+    assert set(json.loads((out / "speeds.json").read_text())["models"]) == {"0 / off", "1 / on"}
     lines = text.splitlines()
     assert [line.split(" | ")[0] for line in lines[2:4]] == ["| 0 / off", "| 1 / on"]
     assert [line.rsplit(" | ", 1)[1] for line in lines[2:4]] == ["95.25 |", "96.41 |"]
@@ -203,6 +234,20 @@ def test_a_finished_run_of_another_recipe_is_not_taken_for_a_cells_own(grid_file
     )
 
 
+def test_a_table_is_not_made_of_runs_of_another_recipe(grid_file, tmp_path):
+    out = tmp_path / "out"
+    run_grid(read_grid(grid_file, ["seeds=1"]), out)
+    grid_file.write_text(GRID.replace("num_blocks: 1", "num_blocks: 2"))
+    with pytest.raises(ConfigError) as error:
+        scores_of(read_grid(grid_file, ["seeds=1"]), out)
+    folder = out / "1-on" / "seed-0-fold-1"
+    assert str(error.value) == (
+        f"{folder}: holds a run of another recipe: model.conformer.num_blocks is 1 there and 2 "
+        f"here. Go on with that run's own recipe (auricle train --resume {folder}), or choose "
+        "another --out."
+    )
+
+
 def scores(clips: list[str], right: list[bool]) -> Scores:
     metrics = {"accuracy": sum(right) / len(right), "mAP": 0.5}
     return Scores("last", "fold 1", metrics, clips, clips, ["a"] * len(clips), right)
@@ -212,11 +257,13 @@ def scores(clips: list[str], right: list[bool]) -> Scores:
     "score, second_seed, is_compared",
     [("accuracy", ["1", "2"], True), ("accuracy", ["3", "4"], False), ("mAP", ["1", "2"], False)],
 )
-def test_differences_are_of_accuracy_on_the_same_clips(grid_file, score, second_seed, is_compared):
+def test_differences_are_of_accuracy_on_the_same_clips(
+    grid_file, tmp_path, score, second_seed, is_compared
+):
     grid_file.write_text(GRID.replace("folds: all", "data.fold: 1") + f"score: {score}\n")
     grid = read_grid(grid_file)
     seeds = [scores(["1", "2"], [True, False]), scores(second_seed, [True, True])]
-    _, other = rows_of(grid, {cell.name: seeds for cell in grid.cells})
+    _, other = rows_of(grid, {cell.name: seeds for cell in grid.cells}, tmp_path)
     assert (other.difference is not None) == is_compared
 
 

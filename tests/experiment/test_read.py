@@ -72,9 +72,9 @@ def test_statistics_follow_the_initial_weights_unless_said(folder, words, expect
         ),
         (
             ["sead=3"],
-            "unknown key 'sead'. Did you mean 'seed'? Known: augmentation, data, feature_noise, "
-            "folds, front_end, initial_positions, initial_weights, masking, mixup, model, name, "
-            "seed and 2 more.",
+            "unknown key 'sead'. Did you mean 'seed'? Known: augmentation, data, distillation, "
+            "feature_noise, folds, front_end, initial_positions, initial_weights, masking, mixup, "
+            "model, name and 4 more.",
         ),
         (
             ["training.epochs=many"],
@@ -141,7 +141,8 @@ def test_statistics_follow_the_initial_weights_unless_said(folder, words, expect
         ),
         (
             ["model.name=asst"],
-            "model: unknown model 'asst'. Did you mean 'ast'? Known: ast, ham_ast, mobilenet.",
+            "model: unknown model 'asst'. Did you mean 'ast'? Known: asda, ast, ham_ast, "
+            "mobilenet, multiscale_ast.",
         ),
         (["model={}"], "model.name: this key is required."),
         (

@@ -12,21 +12,16 @@ from auricle.data import read
 from auricle.errors import ConfigError, DataError
 from auricle.experiment import Recipe, Scores, parts, repeat, score
 from auricle.experiment.repeat import summarize
+from auricle.training import fit
 
 MODEL = {"name": "ast", "max_frames": 32, "width": 8, "depth": 1, "num_heads": 2}
 
 
 @pytest.fixture
-def manifest(tmp_path) -> Path:
+def manifest(noise_clips) -> Path:
     """Twelve clips in two classes, in two folds and, unrelated to these, three splits."""
-    random = np.random.default_rng(0)
-    rows = ["path,labels,fold,split"]
-    for number in range(12):
-        soundfile.write(tmp_path / f"{number}.wav", random.normal(0, 0.1, 4800), 16_000)
-        split = ("train", "train", "validation", "test")[number // 3]
-        rows.append(f"{number}.wav,{'ab'[number % 2]},{1 + number % 4 // 2},{split}")
-    (tmp_path / "clips.csv").write_text("\n".join(rows) + "\n")
-    return tmp_path / "clips.csv"
+    splits = ["train"] * 6 + ["validation"] * 3 + ["test"] * 3
+    return noise_clips(fold=[1, 1, 2, 2] * 3, split=splits)
 
 
 def recipe(manifest: Path, data: dict, **sections) -> Recipe:
@@ -121,6 +116,25 @@ def test_finished_parts_are_not_run_again(manifest, tmp_path):
     before = kept.stat().st_mtime_ns
     assert repeat(asked, out) == first
     assert kept.stat().st_mtime_ns == before
+
+
+def test_of_several_processes_only_the_first_scores(manifest, tmp_path, monkeypatch):
+    out, asked = tmp_path / "out", recipe(manifest, SPLITS, seeds=2)
+    repeat(asked, out)
+    for path in (out / "summary.json", *out.glob("*/scores.json")):
+        path.unlink()
+    monkeypatch.setattr(fit, "is_first_process", lambda: False)
+    assert repeat(asked, out) is None
+    assert not list(out.rglob("s*.json"))
+
+
+def test_a_process_that_is_not_the_first_takes_no_run_away(manifest, tmp_path, monkeypatch):
+    out, asked = tmp_path / "out", recipe(manifest, SPLITS)
+    repeat(asked, out)
+    (out / "seed-0" / "notes.txt").touch()
+    monkeypatch.setattr(fit, "is_first_process", lambda: False)
+    repeat(asked, out, overwrite=True)
+    assert (out / "seed-0" / "notes.txt").exists()
 
 
 def test_the_epoch_that_validated_best_is_scored_on_the_test_split(manifest, tmp_path):

@@ -382,6 +382,18 @@ def stop_after_one_epoch(small: Recipe, out: Path, monkeypatch: pytest.MonkeyPat
         run(small, out)
 
 
+def test_a_run_goes_on_where_its_project_has_moved_to(manifest, tmp_path, monkeypatch):
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    for path in (manifest, *tmp_path.glob("*.wav")):
+        path.rename(old / path.name)
+    small = recipe(old / manifest.name, training=TWO_EPOCHS)
+    stop_after_one_epoch(small, old / "run", monkeypatch)
+    old.rename(new)
+    moved = recipe(new / manifest.name, training=TWO_EPOCHS)
+    assert run(moved, new / "run", resume=True).last["epoch"] == 2
+
+
 def test_a_full_disk_leaves_a_run_that_can_go_on(manifest, tmp_path, monkeypatch):
     small = recipe(manifest, training=TWO_EPOCHS)
     whole = run(small, tmp_path / "whole")

@@ -2,9 +2,7 @@
 
 import csv
 
-import numpy as np
 import pytest
-import soundfile
 
 from auricle.config import read_yaml
 from auricle.errors import ConfigError
@@ -31,13 +29,8 @@ ranges:
 
 
 @pytest.fixture
-def search_file(tmp_path, monkeypatch):
-    random = np.random.default_rng(0)
-    rows = ["path,labels,split"]
-    for number in range(8):
-        soundfile.write(tmp_path / f"{number}.wav", random.normal(0, 0.1, 4800), 16_000)
-        rows.append(f"{number}.wav,{'ab'[number % 2]},{('train', 'test')[number // 4]}")
-    (tmp_path / "clips.csv").write_text("\n".join(rows) + "\n")
+def search_file(noise_clips, tmp_path, monkeypatch):
+    noise_clips(split=["train"] * 4 + ["test"] * 4)
     (tmp_path / "base.yaml").write_text(RECIPE)
     (tmp_path / "search.yaml").write_text(SEARCH)
     monkeypatch.chdir(tmp_path)

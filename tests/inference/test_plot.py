@@ -12,10 +12,11 @@ import torch
 from auricle import audio
 from auricle.errors import ConfigError, MissingExtraError
 from auricle.features import Fbank, FbankConfig
-from auricle.inference import Prediction, plot
+from auricle.inference import Prediction, Recognition, plot
 
 RATE = 16_000
 PREDICTIONS = [Prediction("dog $x$", 0.9), Prediction("鳥の声", 0.1)]
+HEARD = Recognition(0.0, 3.0, PREDICTIONS, None, silence=False)
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_a_picture_is_written_where_asked(tmp_path, fbank, sound):
     out = tmp_path / "new folder" / "picture.png"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        plot.save(sound, 3.0, PREDICTIONS, fbank, out)
+        plot.save(sound, HEARD, fbank, out)
     assert out.read_bytes().startswith(b"\x89PNG")
 
 
@@ -61,7 +62,7 @@ def test_a_long_recording_has_fewer_columns_than_frames(fbank, sound, monkeypatc
 
 def test_a_picture_that_cannot_be_written_is_an_error(tmp_path, fbank, sound):
     with pytest.raises(ConfigError) as caught:
-        plot.save(sound, 3.0, PREDICTIONS, fbank, tmp_path / "picture.xyz")
+        plot.save(sound, HEARD, fbank, tmp_path / "picture.xyz")
     assert str(caught.value).startswith(
         f"{tmp_path / 'picture.xyz'}: the picture cannot be written (Format 'xyz' is not supported"
     )
@@ -75,3 +76,23 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
         "drawing needs the package 'matplotlib', which is not installed. "
         "Install it with: pip install 'auricle[plot]'"
     )
+
+
+@pytest.mark.parametrize(
+    "recognised, silence, colours, title",
+    [
+        ([None, None], False, ["tab:blue", "tab:blue"], ""),
+        ([False, True], False, ["tab:blue", "lightgrey"], ""),  # recognised ones first
+        ([False, False], False, ["lightgrey", "lightgrey"], "nothing recognised"),
+        ([None, None], True, ["lightgrey", "lightgrey"], "silence"),
+    ],
+)
+def test_what_is_not_recognised_is_grey(recognised, silence, colours, title):
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    to_rgba = pytest.importorskip("matplotlib.colors").to_rgba
+    axes = figure.subplots()
+    best = [Prediction("dog", 0.5, recognised[0]), Prediction("cat", 0.4, recognised[1])]
+    found = None if None in recognised else [each for each in best if each.recognised]
+    plot._draw_labels(axes, Recognition(0.0, 3.0, best, found, silence))
+    assert [bar.get_facecolor() for bar in axes.patches] == list(map(to_rgba, colours))
+    assert axes.get_title() == title

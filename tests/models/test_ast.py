@@ -87,7 +87,8 @@ def test_other_mel_bins_are_refused():
         (
             "asd",
             {},
-            "model: unknown model 'asd'. Did you mean 'ast'? Known: ast, ham_ast, mobilenet.",
+            "model: unknown model 'asd'. Did you mean 'asda'? Known: asda, ast, ham_ast, "
+            "mobilenet, multiscale_ast.",
         ),
         (
             "ast",

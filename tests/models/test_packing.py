@@ -1,8 +1,10 @@
 """Packing: every clip's own tokens to the front, and back."""
 
+import dataclasses
+
 import torch
 
-from auricle.models.packing import TokenLayout
+from auricle.models.packing import TimeMajorLayout, TokenLayout
 
 
 def numbered(batch, rows, columns):
@@ -48,3 +50,34 @@ def test_coordinates_follow_the_clips_own_columns():
     rows, columns = layout.coordinates(torch.device("cpu"))
     assert rows[0, :4].tolist() == [0, 0, 1, 1]
     assert columns[0, :4].tolist() == [0, 1, 0, 1]
+
+
+def test_time_major_tokens_come_column_by_column_with_their_padding_at_the_end():
+    layout = TimeMajorLayout(num_prefix=1, rows=2, columns=3, column_counts=torch.tensor([2, 3]))
+    packed = layout.pack(numbered(2, 2, 3))[..., 0]
+    assert packed[0].tolist() == [0, 100, 1, 101, 0, 0]
+    assert packed[1].tolist() == [0, 100, 1, 101, 2, 102]
+    rows, columns = layout.coordinates(torch.device("cpu"))
+    assert (100 * rows + columns)[0].tolist() == packed[1].tolist()
+    mask = layout.attention_mask(torch.device("cpu"))
+    assert mask[0, 0, 0].tolist() == [True] * 5 + [False] * 2
+
+
+def test_time_major_unpack_is_the_inverse_of_pack():
+    layout = TimeMajorLayout(num_prefix=0, rows=3, columns=5, column_counts=torch.tensor([1, 5]))
+    grid = torch.randn(2, 3, 5, 4)
+    expected = grid.clone()
+    expected[0, :, 1:] = 0
+    assert torch.equal(layout.unpack(layout.pack(grid)), expected)
+    assert torch.equal(layout.unpack(torch.ones(2, 15, 4)), (expected != 0).float())
+    whole = dataclasses.replace(layout, column_counts=None)
+    assert torch.equal(whole.unpack(whole.pack(grid)), grid)
+
+
+def test_some_time_major_tokens_find_their_places():
+    layout = TimeMajorLayout(num_prefix=0, rows=2, columns=3, column_counts=None)
+    some = dataclasses.replace(layout, kept=torch.tensor([[1, 4, -1]]))
+    grid = numbered(1, 2, 3) + 7
+    tokens = some.pack(grid)
+    assert tokens[0, :, 0].tolist() == [107, 9, 0]
+    assert some.unpack(tokens)[0, ..., 0].tolist() == [[0, 0, 9], [107, 0, 0]]

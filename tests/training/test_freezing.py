@@ -47,9 +47,7 @@ def test_a_step_changes_nothing_but_what_learns():
     torch.manual_seed(0)
     model, _ = probe("head.")
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    optimizer = build(
-        model.named_parameters(), OptimizerConfig(learning_rate=0.1, weight_decay=0.5)
-    )
+    optimizer = build(model, OptimizerConfig(learning_rate=0.1, weight_decay=0.5))
     model(torch.randn(4, 64, 128)).square().sum().backward()
     optimizer.step()
     changed = {n for n, value in model.state_dict().items() if not torch.equal(value, before[n])}

@@ -1,5 +1,6 @@
 """Optimizers: groups of one rate and one decay."""
 
+import pytest
 import torch
 from torch import nn
 
@@ -12,7 +13,7 @@ def groups(config: OptimizerConfig, new: tuple[str, ...] = ()) -> list[tuple[flo
     model = nn.ModuleDict(
         {"old": nn.Linear(3, 2), "head": nn.Linear(2, 2), "norm": nn.LayerNorm(2)}
     )
-    built = build(model.named_parameters(), config, new)
+    built = build(model, config, new)
     return sorted((g["lr"], g["weight_decay"], len(g["params"])) for g in built.param_groups)
 
 
@@ -33,17 +34,19 @@ def test_new_modules_learn_faster():
 
 def test_the_named_optimizer_is_built_with_its_betas():
     config = OptimizerConfig(name="adam", learning_rate=0.1, betas=(0.95, 0.999))
-    built = build(nn.Linear(2, 2).named_parameters(), config)
+    built = build(nn.Linear(2, 2), config)
     assert type(built) is torch.optim.Adam
     assert built.defaults["betas"] == (0.95, 0.999)
 
 
-def rates(config: OptimizerConfig, new: tuple[str, ...] = ()) -> dict[str, float]:
-    """The rate of every parameter of a small HAM-AST."""
-    model = models.build("ham_ast", {"width": 8, "depth": 3, "num_heads": 2, "num_classes": 2})
-    built = build(model.named_parameters(), config, new)
+def rates(
+    config: OptimizerConfig, new: tuple[str, ...] = (), model: str = "ham_ast"
+) -> dict[str, float]:
+    """The rate of every parameter of a small model."""
+    small = models.build(model, {"width": 8, "depth": 3, "num_heads": 2, "num_classes": 2})
+    built = build(small, config, new)
     rate_of = {id(p): group["lr"] for group in built.param_groups for p in group["params"]}
-    return {name: rate_of[id(parameter)] for name, parameter in model.named_parameters()}
+    return {name: rate_of[id(parameter)] for name, parameter in small.named_parameters()}
 
 
 def test_layers_nearer_to_the_sound_learn_more_slowly():
@@ -57,6 +60,14 @@ def test_layers_nearer_to_the_sound_learn_more_slowly():
     assert rest - {0.0625} == {1.0}  # patches.projection.bias is of layer 0
 
 
+def test_of_asda_the_blocks_alone_learn_more_slowly():
+    found = rates(OptimizerConfig(learning_rate=1.0, layer_decay=0.65), model="asda")
+    blocks = {f"encoder.blocks.{index}.": 0.65 ** (3 - index) for index in range(3)}
+    for name, rate in found.items():
+        expected = next((blocks[start] for start in blocks if name.startswith(start)), 1.0)
+        assert rate == pytest.approx(expected), name
+
+
 def test_new_modules_and_layer_decay_multiply():
     name = "encoder.blocks.2.mlp.expand.weight"
     config = OptimizerConfig(learning_rate=1.0, layer_decay=0.5, new_modules_factor=10)
@@ -66,5 +77,5 @@ def test_new_modules_and_layer_decay_multiply():
 def test_parameters_that_do_not_learn_are_left_out():
     layer = nn.Linear(2, 2)
     layer.bias.requires_grad_(False)
-    built = build(layer.named_parameters(), OptimizerConfig(learning_rate=0.1))
+    built = build(layer, OptimizerConfig(learning_rate=0.1))
     assert [p for group in built.param_groups for p in group["params"]] == [layer.weight]

@@ -61,10 +61,12 @@ def folder(tmp_path_factory) -> Path:
     return root
 
 
-def train(folder: Path, out: str, *words: str) -> subprocess.CompletedProcess:
-    """`auricle train` with two processes."""
+def train(folder: Path, out: str, *words: str, before: str = "") -> subprocess.CompletedProcess:
+    """`auricle train` with two processes, each of which does `before` first."""
     script = folder / "auricle_command.py"
-    script.write_text(COMMAND)  # lightning starts the second process by the name of the script
+    script.write_text(
+        before + COMMAND
+    )  # lightning starts the second process by the name of the script
     options = ["--out", str(folder / out), "--device", "cpu", "--devices", "2"]
     command = [sys.executable, str(script), "train", str(folder / "recipe.yaml"), *words, *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -116,6 +118,30 @@ def test_only_the_first_process_speaks_and_writes(shared):
     assert sum(line.startswith("warning: skipped: ") for line in lines) == 1
     assert (run / "faults.csv").read_text().count("3.wav") >= 1
     assert json.loads((run / "result.json").read_text())["num_train"] == 9
+
+
+NOTE_SCORES = """
+import os, sys
+import auricle.experiment
+module = sys.modules["auricle.experiment.repeat"]
+score = module.score
+def noted(recipe, folder):
+    print("scored by", os.environ.get("LOCAL_RANK"), file=sys.stderr)
+    return score(recipe, folder)
+module.score = noted
+"""
+
+
+@pytest.mark.slow
+def test_of_several_seeds_every_run_is_scored_by_the_first_process(folder):
+    words = ("seeds=2", "training.epochs=1", "training.average_epochs=null")
+    done = train(folder, "seeds", *words, before=NOTE_SCORES)
+    assert done.returncode == 0, done.stderr
+    scored = [line for line in done.stderr.splitlines() if line.startswith("scored by")]
+    assert scored == ["scored by 0"] * 2
+    assert done.stdout.count("runs         2") == 1
+    summary = json.loads((folder / "seeds" / "summary.json").read_text())
+    assert list(summary["runs"]) == ["seed-0", "seed-1"]
 
 
 def test_a_run_can_go_on_with_another_number_of_processes(alone, folder):

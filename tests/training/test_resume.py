@@ -86,11 +86,11 @@ def command(out, number):
     finish(out)
 
 finish("whole")
-# An epoch of 4 steps writes a state after each of the first 3, the 3 files of last/ and perhaps
-# those of best/, the metrics, and a state.
+# A run that begins writes its recipe. An epoch of 4 steps writes a state after each of the first 3,
+# the 3 files of last/ and perhaps those of best/, the metrics, and a state.
 killed_while_writing("written", [1, 2, 4, 6, 9, 11, 3, 8, 11], save_every=ALWAYS)
 killed_while_writing("workers", [4, 8, 11, 2], workers=2, save_every=ALWAYS)
-killed_while_writing("epochs", [8, 9, 3], workers=2)
+killed_while_writing("epochs", [3, 9, 10, 3], workers=2)
 killed_at_any_time("timed", 6, workers=2, save_every=ALWAYS)
 command("terminated", signal.SIGTERM)
 command("interrupted", signal.SIGINT)

@@ -1,19 +1,40 @@
 """Class-balanced sampling: the authors' weights, and draws that follow from seed and epoch."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
+from auricle.data import Clip
+from auricle.data.clips import Clips
 from auricle.training.sampling import Balanced, balanced_weights
 
 
+def weights_of(labels):
+    return balanced_weights(Clips.of([Clip(Path("a.wav"), names) for names in labels]))
+
+
 def test_a_clip_weighs_what_its_labels_weigh_together():
-    weights = balanced_weights([("dog",), ("dog", "rain"), ("dog",)])
+    weights = weights_of([("dog",), ("dog", "rain"), ("dog",)])
     dog, rain = 1000 / 3.01, 1000 / 1.01
     assert weights.tolist() == pytest.approx([dog, dog + rain, dog])
 
 
+def test_weights_of_many_clips_ask_for_none_of_them(monkeypatch):
+    labels = [("dog",), ("dog", "rain"), ("rain", "dog"), ()]
+    clips = Clips.of([Clip(Path("a.wav"), names) for names in labels]).where(np.array([3, 2, 1, 1]))
+
+    def asked(self, row):
+        raise AssertionError("a Python object for each of millions")
+
+    monkeypatch.setattr(Clips, "__getitem__", asked)
+    both = 1000 / 3.01 + 1000 / 3.01  # three of the chosen clips have these labels
+    assert balanced_weights(clips).tolist() == [0.0, both, both, both]
+
+
 def test_rare_clips_are_drawn_by_their_weight():
-    weights = balanced_weights([("common",)] * 900 + [("rare",)] * 100)
+    weights = weights_of([("common",)] * 900 + [("rare",)] * 100)
     draws = torch.tensor(list(Balanced(range(1000), 0, weights)))
     assert len(draws) == 1000
     assert (draws >= 900).float().mean().item() == pytest.approx(0.5, abs=0.05)

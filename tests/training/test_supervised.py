@@ -37,7 +37,8 @@ class Recorded(nn.Module):
 
     def forward(self, first, *others):
         self.calls.append(self.name)
-        return (first + self.amount, *others) if self.name == "mixup" else first + self.amount
+        changed = first + self.amount
+        return (changed, *others) if self.name in ("augmentation", "mixup") else changed
 
 
 def step(calls: list, loss: str = "ce", **settings) -> Supervised:

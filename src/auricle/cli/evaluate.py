@@ -9,6 +9,7 @@ from auricle.errors import NAMES_SHOWN, ConfigError
 
 if TYPE_CHECKING:
     from auricle.evaluation import Evaluation
+    from auricle.evaluation.hearing import Scorer
 
 
 def evaluate(  # noqa: PLR0913 - one parameter for each option
@@ -23,6 +24,14 @@ def evaluate(  # noqa: PLR0913 - one parameter for each option
     split: judging.SplitOption = None,
     fold: judging.FoldOption = None,
     without: judging.WithoutOption = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MAP",
+            help="Which of the model's labels make up each class of the data: a YAML file, a map "
+            "of the package (esc10), or names, for labels of the same name.",
+        ),
+    ] = None,
     calibrate: Annotated[
         bool,
         typer.Option(
@@ -47,7 +56,14 @@ def evaluate(  # noqa: PLR0913 - one parameter for each option
       auricle evaluate keywords --data words.csv --split test --without _silence_ --out report
 
       auricle evaluate runs/mine/best --data mine.csv --split validation --calibrate --out report
+
+      auricle evaluate runs/audioset/best --data esc10.csv --classes esc10 --out report
     """
+    if calibrate and classes is not None:
+        raise ConfigError(
+            "--calibrate stores a threshold for each label of the model; with --classes the labels "
+            "are put together. Use one of the two."
+        )
     if calibrate and split is None and fold is None:
         raise ConfigError(
             "--calibrate chooses thresholds on the clips that are scored. Say which with --split "
@@ -57,7 +73,7 @@ def evaluate(  # noqa: PLR0913 - one parameter for each option
 
     from auricle import checkpoint
     from auricle.evaluation import evaluate as evaluate_clips
-    from auricle.evaluation import report
+    from auricle.evaluation import label_map, report
     from auricle.inference import Classifier, resolve  # here, so that --help waits for no torch
 
     with report.prepared(out):
@@ -65,11 +81,16 @@ def evaluate(  # noqa: PLR0913 - one parameter for each option
         # Thresholds can only be stored in a folder of our own.
         found = checkpoint.load(Path(model)) if calibrate else resolve(model)
         classifier = Classifier(found, device)
-        thresholds = list(found.config.thresholds) if found.config.thresholds else None
-        with judging.counting(len(manifest.clips)) as progress:
-            evaluation = evaluate_clips(classifier, manifest, batch_size, thresholds, progress)
         asked: dict[str, Any] = {"model": model, "data": str(data), "split": split, "fold": fold}
         asked["without"] = without or []
+        scorer: Scorer = classifier
+        thresholds = list(found.config.thresholds) if found.config.thresholds else None
+        if classes is not None:
+            scorer = by_class = label_map.by_class(classifier, classes, manifest)
+            thresholds = None  # those of single labels are not those of classes
+            asked["label_map"] = {"name": classes, "labels": by_class.classes}
+        with judging.counting(len(manifest.clips)) as progress:
+            evaluation = evaluate_clips(scorer, manifest, batch_size, thresholds, progress)
         judging.finish(evaluation, out, asked)
     if calibrate:
         _store(model, evaluation, asked)
@@ -87,8 +108,22 @@ def _store(model: str, evaluation: "Evaluation", asked: dict[str, Any]) -> None:
     chosen_on = {key: asked[key] for key in ("data", "split", "fold", "without")}
     chosen_on["clips"] = len(evaluation.clips)
     checkpoint.store_thresholds(Path(model), thresholds_for(classes), chosen_on)
-    kept = [row["label"] for row in classes if row["threshold"] is None]
-    more = f" and {len(kept) - NAMES_SHOWN} more" if len(kept) > NAMES_SHOWN else ""
-    names = f"{', '.join(kept[:NAMES_SHOWN])}{more}"
-    rest = f"; 0.5 for {names}, which these clips cannot decide" if kept else ""
-    typer.echo(f"{model}: thresholds of {len(classes) - len(kept)} classes stored{rest}")
+    typer.echo(f"{model}: {_describe(classes)}")
+
+
+def _describe(classes: list[dict[str, Any]]) -> str:
+    """What was stored, in a line."""
+    from auricle.evaluation.calibration import FEWEST_POSITIVES
+
+    shared = [row for row in classes if row["shared_threshold"]]
+    stored = f"thresholds of {len(classes)} classes stored"
+    if not shared:
+        return stored
+    names = ", ".join(row["label"] for row in shared[:NAMES_SHOWN])
+    more = f" and {len(shared) - NAMES_SHOWN} more" if len(shared) > NAMES_SHOWN else ""
+    common = shared[0]["threshold"]
+    value = "0.5, as these clips cannot decide" if common is None else f"{common:.3f}"
+    return (
+        f"{stored}; {len(shared)} of fewer than {FEWEST_POSITIVES} clips, or of all, share one "
+        f"({value}): {names}{more}"
+    )

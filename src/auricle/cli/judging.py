@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from auricle.data import Manifest
-    from auricle.evaluation import Evaluation
+    from auricle.evaluation import Evaluation, Failure
 
 DataOption = Annotated[
     Path,
@@ -18,6 +18,14 @@ DataOption = Annotated[
         help="Manifest, or folder with a sub-folder per class.",
         show_default=False,
         readable=False,  # the error is ours
+    ),
+]
+UnlabelledDataOption = Annotated[
+    Path,
+    typer.Option(
+        help="Manifest, or folder of sounds at any depth; labels are not needed.",
+        show_default=False,
+        readable=False,
     ),
 ]
 OutOption = Annotated[Path, typer.Option(help="Folder for the report.", show_default=False)]
@@ -56,14 +64,19 @@ def counting(total: int) -> Iterator[Callable[[int], object]]:
         yield lambda num_clips: progress.advance(task, num_clips)
 
 
+def report_failures(failures: "Iterable[Failure]") -> None:
+    """A line on stderr for each clip that was left out."""
+    for failure in failures:
+        typer.echo(f"error: {failure}", err=True)
+
+
 def finish(evaluation: "Evaluation", out: Path, asked: dict[str, Any]) -> None:
     """Report the clips that failed, write the folder, print the tables."""
     from rich.console import Console
 
     from auricle.evaluation import report
 
-    for failure in evaluation.failures:
-        typer.echo(f"error: {failure}", err=True)
+    report_failures(evaluation.failures)
     report.write(evaluation, out, asked)
     if asked["without"]:
         typer.echo(f"without the clips labelled {', '.join(asked['without'])}")

@@ -12,14 +12,18 @@ from typer.core import TyperGroup
 
 import auricle
 from auricle.cli.ablate import ablate
+from auricle.cli.agree import agree
 from auricle.cli.average import average
 from auricle.cli.compare import compare
 from auricle.cli.convert import convert
 from auricle.cli.describe import describe
+from auricle.cli.distill import distill
 from auricle.cli.ensemble import ensemble
 from auricle.cli.evaluate import evaluate
+from auricle.cli.models import models
 from auricle.cli.predict import predict
 from auricle.cli.prepare import prepare
+from auricle.cli.probe import probe
 from auricle.cli.statistics import statistics
 from auricle.cli.train import train
 from auricle.cli.tune import tune
@@ -29,12 +33,16 @@ from auricle.errors import AudioWarning, DataWarning, UserError
 COMMANDS: tuple[Callable[..., None], ...] = (
     predict,
     train,
+    distill,
     ablate,
     tune,
     evaluate,
     compare,
+    probe,
+    agree,
     average,
     ensemble,
+    models,
     describe,
     convert,
     prepare,

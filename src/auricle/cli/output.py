@@ -5,29 +5,35 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from auricle.inference import Prediction
+    from auricle.inference import Group, Prediction, Recognition
 
-CSV_COLUMNS = ("file", "start", "end", "label", "score")
+CSV_COLUMNS = ("file", "start", "end", "label", "score", "recognised", "silence")
+GROUP_COLUMNS = (*CSV_COLUMNS, "path")
 SCORE_DIGITS = 6  # more would be noise of the arithmetic
 SECOND_DIGITS = 3
 BAR_WIDTH = 24  # characters of a score of 1
+STEP = " > "  # from a kind of sound to one under it: names hold commas
 
 
 @dataclass(frozen=True)
 class Part:
-    """A stretch of a recording, in seconds, and its best labels."""
+    """What was heard in a stretch of a recording, and its groups where they were asked for."""
 
-    start: float
-    end: float
-    predictions: "list[Prediction]"
+    recognition: "Recognition"
+    groups: "list[Group] | None" = None
+
+    @property
+    def lines(self) -> "list[Prediction] | list[Group]":
+        """What is told of it: groups or labels, those that are recognised first."""
+        return self.recognition.shown if self.groups is None else self.groups
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class Answer:
     file: Path
     model: str
     whole: Part
-    windows: list[Part]
+    windows: Iterable[Part]
 
 
 Show = Callable[[Answer], None]
@@ -57,38 +63,84 @@ def listening_to(file: Path) -> Iterator[Callable[[float], None]]:
 
 
 def show_table(answer: Answer) -> None:
-    """The file's name, then a line for each label; with bars where a person looks at a terminal."""
+    """The file's name, then a line for each label or group; with bars on a terminal.
+
+    What is not recognised stands under a heading of its own; of silence nothing is told.
+    """
     if sys.stdout.isatty():
         _show_bars(answer)
         return
-    lines = [f"  {part.score:6.1%}  {part.label}" for part in answer.whole.predictions]
-    typer.echo("\n".join([str(answer.file), *lines]))
+    lines = [str(answer.file)]
+    for heading, told in sections(answer.whole):
+        lines += [f"  {heading}"] * bool(heading)
+        lines += [f"  {line.score:6.1%}  {name_of(line)}" for line in told]
+    typer.echo("\n".join(lines))
+
+
+def sections(part: Part) -> "list[tuple[str, list[Prediction | Group]]]":
+    """Headings, and what stands under each; the first has none where something was recognised."""
+    from auricle.inference.recognition import SILENCE_DBFS
+
+    if part.recognition.silence:
+        return [(f"silence, below {SILENCE_DBFS:.0f} dBFS", [])]
+    found = [line for line in part.lines if line.recognised is not False]
+    guesses = [line for line in part.lines if line.recognised is False]
+    heading = "below their thresholds:" if found else "nothing recognised; best guesses:"
+    return [("", found)] * bool(found) + [(heading, guesses)] * bool(guesses)
+
+
+def name_of(line: "Prediction | Group") -> str:
+    """A label; or a group with the way down to what was heard, and the score of that."""
+    from auricle.inference import Group
+
+    if not isinstance(line, Group) or not line.path:
+        return line.label
+    own, last = f"{line.score:.1%}", f"{line.path[-1].score:.1%}"
+    return STEP.join(line.names) + ("" if own == last else f" ({last})")
 
 
 def show_json(answer: Answer) -> None:
     """One JSON object on one line."""
+    heard = answer.whole.recognition
     record = {
         "file": str(answer.file),
-        "duration": round(answer.whole.end, SECOND_DIGITS),
+        "duration": round(heard.end, SECOND_DIGITS),
         "model": answer.model,
-        "labels": [
-            {"label": prediction.label, "score": round(prediction.score, SCORE_DIGITS)}
-            for prediction in answer.whole.predictions
-        ],
+        "labels": _json(heard.best),
+        "recognised": None if heard.recognised is None else _json(heard.recognised),
+        "silence": heard.silence,
     }
+    if answer.whole.groups is not None:
+        pairs = zip(_json(answer.whole.groups), answer.whole.groups, strict=True)
+        record["groups"] = [
+            entry | {"recognised": group.recognised, "path": _json(group.path)}
+            for entry, group in pairs
+        ]
     typer.echo(json.dumps(record, ensure_ascii=False))
 
 
+def _json(entries: "Sequence[Prediction | Group]") -> list[dict[str, Any]]:
+    return [{"label": entry.label, "score": round(entry.score, SCORE_DIGITS)} for entry in entries]
+
+
 def show_csv(answer: Answer) -> None:
-    """A line for each label of each window, in the order of CSV_COLUMNS."""
-    lines = io.StringIO()
-    writer = csv.writer(lines, lineterminator="\n")
+    """A line for each label of each window, in the order of CSV_COLUMNS (GROUP_COLUMNS)."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
     for part in answer.windows:
-        start, end = round(part.start, SECOND_DIGITS), round(part.end, SECOND_DIGITS)
-        for prediction in part.predictions:
-            score = round(prediction.score, SCORE_DIGITS)
-            writer.writerow([answer.file, start, end, prediction.label, score])
-    typer.echo(lines.getvalue(), nl=False)
+        heard = part.recognition
+        start, end = round(heard.start, SECOND_DIGITS), round(heard.end, SECOND_DIGITS)
+        for line in part.lines:
+            recognised = "" if line.recognised is None else int(line.recognised)
+            row = [answer.file, start, end, line.label, round(line.score, SCORE_DIGITS)]
+            writer.writerow([*row, recognised, int(heard.silence), *_path(line)])
+    typer.echo(text.getvalue(), nl=False)
+
+
+def _path(line: "Prediction | Group") -> list[str]:
+    from auricle.inference import Group
+
+    return [STEP.join(line.names[1:])] if isinstance(line, Group) else []
 
 
 def _show_bars(answer: Answer) -> None:
@@ -99,9 +151,15 @@ def _show_bars(answer: Answer) -> None:
 
     console = Console()
     # Text, because a string would be read as markup: a file may be called "[red].wav".
-    console.print(Text(str(answer.file), style="bold"), Text(f"{answer.whole.end:.1f} s", "dim"))
-    table = Table.grid(padding=(0, 2))
-    for prediction in answer.whole.predictions:
-        bar = Bar(1.0, 0.0, prediction.score, width=BAR_WIDTH, color="cyan")
-        table.add_row(f"  {prediction.score:6.1%}", bar, Text(prediction.label))
-    console.print(table)
+    console.print(
+        Text(str(answer.file), style="bold"), Text(f"{answer.whole.recognition.end:.1f} s", "dim")
+    )
+    for heading, told in sections(answer.whole):
+        if heading:
+            console.print(f"  {heading}", style="dim")
+        table = Table.grid(padding=(0, 2))
+        for line in told:
+            bar = Bar(1.0, 0.0, line.score, width=BAR_WIDTH, color="white" if heading else "cyan")
+            table.add_row(f"  {line.score:6.1%}", bar, Text(name_of(line)))
+        if told:
+            console.print(table)

@@ -11,7 +11,7 @@ from auricle.cli import output
 from auricle.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
-    from auricle.inference import Classifier
+    from auricle.inference import Classifier, Segment
 
 DEFAULT_MODEL = "esc10"
 
@@ -30,6 +30,14 @@ def predict(  # noqa: PLR0913 - one parameter for each option
         typer.Option("--model", "-m", help="Built-in name, checkpoint folder or file, or hub id."),
     ] = DEFAULT_MODEL,
     top: Annotated[int, typer.Option(min=1, help="How many labels to give, best first.")] = 5,
+    group: Annotated[
+        bool,
+        typer.Option(
+            "--group",
+            help="Give groups of the AudioSet ontology instead of labels, each with the best way "
+            "down to what was heard.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     as_csv: Annotated[
         bool, typer.Option("--csv", help="A line for each label of each window.")
@@ -52,8 +60,9 @@ def predict(  # noqa: PLR0913 - one parameter for each option
 ) -> None:
     """Name what is heard in sound files.
 
-    A file that cannot be used is reported on stderr and the others go on. Exit code 0: all files
-    were answered; 1: a file failed; 2: nothing could be tried.
+    Where the model has thresholds, labels below theirs are told apart; a sound below -70 dBFS is
+    silence. A file that cannot be used is reported on stderr and the others go on. Exit code 0:
+    all files were answered; 1: a file failed; 2: nothing could be tried.
 
     Examples:
 
@@ -67,14 +76,19 @@ def predict(  # noqa: PLR0913 - one parameter for each option
     from auricle.inference import Classifier  # here, so that --help does not wait for torch
 
     classifier = Classifier.load(model, device, aggregate or "mean")
+    if group:
+        classifier.check_groups()
     failures = Failures()
     sounds = _find_sounds(files, failures)
     pictures = _choose_pictures(plot, sounds)
     if as_csv:
-        typer.echo(",".join(output.CSV_COLUMNS))
+        typer.echo(",".join(output.GROUP_COLUMNS if group else output.CSV_COLUMNS))
     for sound in sounds:
         with failures.reported(sound):
-            answer = _listen(classifier, sound, model, top)
+            segments = _listen(classifier, sound)
+            whole = _interpret(classifier, classifier.whole(segments), top, group)
+            windows = (_interpret(classifier, segment, top, group) for segment in segments)
+            answer = output.Answer(sound, model, whole, windows)
             show(answer)
             if pictures:
                 _draw(classifier, answer, pictures[sound])
@@ -122,19 +136,18 @@ def _find_sounds(files: list[Path], failures: Failures) -> list[Path]:
     return sounds
 
 
-def _listen(classifier: "Classifier", sound: Path, model: str, top: int) -> output.Answer:
+def _listen(classifier: "Classifier", sound: Path) -> "list[Segment]":
     segments = []
     with output.listening_to(sound) as heard:
         for segment in classifier.segments(sound):
             segments.append(segment)
             heard(segment.end)
-    scores = classifier.aggregate(segment.scores[None] for segment in segments)
-    windows = [
-        output.Part(segment.start, segment.end, classifier.rank(segment.scores, top))
-        for segment in segments
-    ]
-    whole = output.Part(0.0, segments[-1].end, classifier.rank(scores, top))
-    return output.Answer(sound, model, whole, windows)
+    return segments
+
+
+def _interpret(classifier: "Classifier", segment: "Segment", top: int, group: bool) -> output.Part:
+    groups = classifier.groups(segment, top) if group else None
+    return output.Part(classifier.interpret(segment, top), groups)
 
 
 def _choose_pictures(plot: Path | None, sounds: list[Path]) -> dict[Path, Path]:
@@ -169,4 +182,4 @@ def _draw(classifier: "Classifier", answer: output.Answer, picture: Path) -> Non
     from auricle.inference import plot
 
     fbank = classifier.checkpoint.fbank
-    plot.save(answer.file, answer.whole.end, answer.whole.predictions, fbank, picture)
+    plot.save(answer.file, answer.whole.recognition, fbank, picture)

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from auricle.cli.front_ends import FrontEnd, front_end_settings
+
 if TYPE_CHECKING:
     from auricle.data import Manifest
     from auricle.data.check import Measured
-    from auricle.features import FbankConfig
+    from auricle.features import FilterbankConfig
 
 NAMES = """
 esc50, esc10, speech_commands_v1, speech_commands_v2, speech_commands_v1_12, speech_commands_v2_12,
@@ -19,18 +21,45 @@ speech_commands_12, audioset, audioset_balanced, fsd50k, urbansound8k, folder, a
 """
 
 
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="The manifest to write.", show_default="FOLDER/manifest.csv, or TABLE.manifest.csv"
+    ),
+]
+Pack = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Pack the clips into shards there.", show_default=False),
+]
+SampleRate = Annotated[
+    int | None,
+    typer.Option(
+        help="In Hz, of what is checked, measured and packed.", show_default="the front end's own"
+    ),
+]
+TestFolder = Annotated[
+    Path | None,
+    typer.Option(
+        help="The official test archive of speech_commands_v1_12 or _v2_12, unpacked.",
+        show_default="looked for in FOLDER",
+    ),
+]
+ColumnNames = Annotated[
+    str | None,
+    typer.Option(
+        metavar="OURS=THEIRS,...",
+        help="Of a table: which of its columns is path, labels, split, fold, group.",
+        show_default="usual names",
+    ),
+]
+
+
 def prepare(  # noqa: PLR0913 - one parameter for each option
     name: Annotated[str, typer.Argument(help=" ".join(NAMES.split()))],
     folder: Annotated[
         Path, typer.Argument(help="Where the data set lies, as downloaded; of a table the file.")
     ],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="The manifest to write.",
-            show_default="FOLDER/manifest.csv, or TABLE.manifest.csv",
-        ),
-    ] = None,
+    out: Out = None,
     download: Annotated[
         bool, typer.Option("--download", help="Fetch the public archives into FOLDER first.")
     ] = False,
@@ -44,30 +73,11 @@ def prepare(  # noqa: PLR0913 - one parameter for each option
         bool,
         typer.Option("--statistics", help="Measure mean and std of up to 5000 training clips."),
     ] = False,
-    pack: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER", help="Pack the clips into shards there.", show_default=False
-        ),
-    ] = None,
-    sample_rate: Annotated[
-        int, typer.Option(help="In Hz, of what is checked, measured and packed.")
-    ] = 16_000,
-    test_folder: Annotated[
-        Path | None,
-        typer.Option(
-            help="The official test archive of speech_commands_v1_12 or _v2_12, unpacked.",
-            show_default="looked for in FOLDER",
-        ),
-    ] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            metavar="OURS=THEIRS,...",
-            help="Of a table: which of its columns is path, labels, split, fold, group.",
-            show_default="usual names",
-        ),
-    ] = None,
+    pack: Pack = None,
+    front_end: FrontEnd = "fbank",
+    sample_rate: SampleRate = None,
+    test_folder: TestFolder = None,
+    columns: ColumnNames = None,
 ) -> None:
     """Write the manifest of a data set: what is where, with its official splits or folds.
 
@@ -83,14 +93,11 @@ def prepare(  # noqa: PLR0913 - one parameter for each option
 
       auricle prepare table clips.csv --columns path=wav,labels=species
     """
-    from auricle.config import from_dict
     from auricle.data import download as archives
-    from auricle.data import shards
     from auricle.data.prepare import parse_columns
     from auricle.data.prepare import prepare as prepare_data_set
-    from auricle.features import FbankConfig
 
-    front_end = from_dict(FbankConfig, {"sample_rate": sample_rate}, "prepare")
+    settings = front_end_settings(front_end, "prepare", sample_rate=sample_rate)
     given = parse_columns(columns) if columns else {}
     out = out or _beside(folder)
     if download:
@@ -101,14 +108,11 @@ def prepare(  # noqa: PLR0913 - one parameter for each option
     for note in listing.notes:
         typer.echo(note)
     if check:
-        manifest, num_faults = _check(manifest, front_end, out)
+        manifest, num_faults = _check(manifest, settings, out)
     elif statistics:
-        _measure(manifest, front_end, out)
+        _measure(manifest, settings, out)
     if pack:
-        packed = shards.pack(manifest, pack, sample_rate)
-        num_packed = shards.count_clips(pack)
-        typer.echo(f"{pack}: {len(packed)} shards of {num_packed} clips")
-        num_faults += len(manifest.clips) - num_packed
+        num_faults += _pack(manifest, pack, settings.sample_rate)
     if num_faults:
         raise typer.Exit(1)
 
@@ -120,7 +124,19 @@ def _beside(folder: Path) -> Path:
     return folder / "manifest.csv"
 
 
-def _check(manifest: "Manifest", front_end: "FbankConfig", out: Path) -> tuple["Manifest", int]:
+def _pack(manifest: "Manifest", folder: Path, sample_rate: int) -> int:
+    """Pack the clips into shards in `folder`; how many were left out."""
+    from auricle.data import shards
+
+    packed = shards.pack(manifest, folder, sample_rate)
+    num_packed = shards.count_clips(folder)
+    typer.echo(f"{folder}: {len(packed)} shards of {num_packed} clips")
+    return len(manifest.clips) - num_packed
+
+
+def _check(
+    manifest: "Manifest", front_end: "FilterbankConfig", out: Path
+) -> tuple["Manifest", int]:
     from auricle.data import check, write
 
     with _counting("checked", len(manifest.clips)) as advance:
@@ -135,7 +151,7 @@ def _check(manifest: "Manifest", front_end: "FbankConfig", out: Path) -> tuple["
     return checked.manifest, len(checked.faults)
 
 
-def _measure(manifest: "Manifest", front_end: "FbankConfig", out: Path) -> None:
+def _measure(manifest: "Manifest", front_end: "FilterbankConfig", out: Path) -> None:
     from auricle.data import check
 
     with _counting("measured", len(check.sample(manifest).rows)) as advance:
@@ -143,7 +159,7 @@ def _measure(manifest: "Manifest", front_end: "FbankConfig", out: Path) -> None:
     _store(measured, front_end, out)
 
 
-def _store(measured: "Measured", front_end: "FbankConfig", out: Path) -> None:
+def _store(measured: "Measured", front_end: "FilterbankConfig", out: Path) -> None:
     from auricle.data import check, stored_statistics
 
     stored = check.store(measured, front_end, out)

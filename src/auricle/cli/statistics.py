@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from auricle.cli.front_ends import FrontEnd, front_end_settings
+
 
 def statistics(
     data: Annotated[
@@ -15,7 +17,10 @@ def statistics(
     ],
     split: Annotated[str | None, typer.Option(help="Only the clips of this split.")] = None,
     not_fold: Annotated[int | None, typer.Option(help="Only the clips of the other folds.")] = None,
-    sample_rate: Annotated[int, typer.Option(help="In Hz.")] = 16_000,
+    front_end: FrontEnd = "fbank",
+    sample_rate: Annotated[
+        int | None, typer.Option(help="In Hz.", show_default="the front end's own")
+    ] = None,
     num_mels: Annotated[int, typer.Option(help="Mel bins.")] = 128,
 ) -> None:
     """Print the mean and std that a recipe takes under front_end.
@@ -29,18 +34,17 @@ def statistics(
 
       auricle statistics esc50.csv --not-fold 1
     """
-    from auricle.config import from_dict
     from auricle.data import measure_statistics, read
     from auricle.data.stored_statistics import find, place_of
-    from auricle.features import FbankConfig
 
-    settings = {"sample_rate": sample_rate, "num_mels": num_mels}
-    front_end = from_dict(FbankConfig, settings, "statistics")
-    stored = None if not_fold is not None else find(data, split, front_end)
+    settings = front_end_settings(
+        front_end, "statistics", sample_rate=sample_rate, num_mels=num_mels
+    )
+    stored = None if not_fold is not None else find(data, split, settings)
     if stored is not None:
         typer.echo(f"from {place_of(data)}: {stored.num_clips} of {stored.of} clips", err=True)
         mean, std = stored.mean, stored.std
     else:
-        measured = measure_statistics(read(data).select(split, not_fold=not_fold), front_end)
+        measured = measure_statistics(read(data).select(split, not_fold=not_fold), settings)
         mean, std = measured.mean, measured.std
     typer.echo(f"mean: {mean:.7f}\nstd: {std:.7f}")

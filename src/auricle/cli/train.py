@@ -71,11 +71,7 @@ def train(  # noqa: PLR0913 - one parameter for each option
 
       auricle predict new.wav --model runs/sounds/best
     """
-    words = words or []
-    if resume:
-        if overwrite:
-            raise ConfigError("--resume goes on with a run, --overwrite replaces it; choose one.")
-        words, out = _of_run(words, out)
+    words, out = of_run(words or [], out, overwrite, resume)
     recipe = _recipe(words, data, start)
     from auricle import experiment  # here, so that --help does not wait for torch
     from auricle.training import Machine
@@ -85,17 +81,35 @@ def train(  # noqa: PLR0913 - one parameter for each option
     if experiment.is_repeated(recipe):
         _repeat(recipe, folder, machine, overwrite)
         return
-    try:
-        report = experiment.run(recipe, folder, overwrite, resume, machine)
-    except KeyboardInterrupt as error:
-        leave(error, _after_interruption(folder))
-    _print(_text(report))
+    show(run(recipe, folder, overwrite, resume, machine))
     if recipe.data.test_split is not None and is_first():
         typer.echo(_test_text(experiment.score(recipe, folder)))
 
 
-def _of_run(words: list[str], out: Path | None) -> tuple[list[str], Path]:
-    """The words of a recipe, and the folder of the run to go on with."""
+def run(
+    recipe: "Recipe", folder: Path, overwrite: bool, resume: bool, machine: "Machine"
+) -> "Report":
+    """Run a recipe; who interrupts it is told how to go on."""
+    from auricle import experiment
+
+    try:
+        return experiment.run(recipe, folder, overwrite, resume, machine)
+    except KeyboardInterrupt as error:
+        leave(error, _after_interruption(folder))
+
+
+def of_run(
+    words: list[str], out: Path | None, overwrite: bool, resume: bool
+) -> tuple[list[str], Path | None]:
+    """The words of a recipe, and the folder for its run: with `resume`, of the run to go on with.
+
+    Raises:
+        ConfigError: there is no run to go on with, or it is to be replaced as well.
+    """
+    if not resume:
+        return words, out
+    if overwrite:
+        raise ConfigError("--resume goes on with a run, --overwrite replaces it; choose one.")
     if out is not None:
         return words, out
     if not words or not Path(words[0]).is_dir():
@@ -142,12 +156,14 @@ def _repeat(recipe: "Recipe", folder: Path, machine: "Machine", overwrite: bool)
         summary = experiment.repeat(recipe, folder, machine, overwrite)
     except KeyboardInterrupt as error:
         leave(error, f"stopped; the same command with --out {folder} goes on from here.")
-    _print(_summary_text(summary, folder))
+    if summary is not None:
+        typer.echo(_summary_text(summary, folder))
 
 
-def _print(text: str) -> None:
+def show(report: "Report") -> None:
+    """Print what a run came to."""
     if is_first():
-        typer.echo(text)
+        typer.echo(_text(report))
 
 
 def _after_interruption(folder: Path) -> str:
@@ -173,6 +189,9 @@ def _text(report: "Report") -> str:
         lines["accuracy"] = f"{best['accuracy']:.1%} of {report.num_validation} validation clips"
     if best.get("mAP") is not None:
         lines["mAP"] = f"{best['mAP']:.3f}"
+    if best.get("explained") is not None:
+        lines["explained"] = f"{best['explained']:.1%} of the variance of the teacher's logits"
+        lines["agreement"] = f"{best['agreement']:.1%} of the best labels in the teacher's three"
     if report.average is not None:
         lines["average"] = _average_text(report.average, report.folder)
     lines["peak memory"] = f"{report.peak_memory_gb:.2f} GB"

@@ -6,14 +6,21 @@ from pathlib import Path
 from typing import Literal
 
 from auricle import checkpoint as checkpoints
+from auricle.atomic import file_beside
 from auricle.checkpoint import Checkpoint
-from auricle.convert import authors, efficientat, huggingface, huggingface_writer, vision
+from auricle.convert import authors, eat, efficientat, huggingface, huggingface_writer, vision
 from auricle.convert.source import TENSOR_FILES, Options, Source, open_source, read_json
 from auricle.errors import CheckpointError
 
 To = Literal["auricle", "huggingface", "ast"]
 
-READERS = (huggingface, authors, efficientat, vision)  # the first that recognises a source reads it
+READERS = (
+    huggingface,
+    authors,
+    efficientat,
+    eat,
+    vision,
+)  # the first that recognises a source reads it
 
 
 def can_read(source: Path) -> bool:
@@ -75,13 +82,8 @@ def _write_ast(checkpoint: Checkpoint, out: Path) -> list[str]:
         raise CheckpointError(
             f"{out}: a folder. The layout 'ast' is one file: give {out / 'ast.pth'}."
         )
-    part = out.with_name(out.name + ".part")
-    try:
-        lost = authors.write(checkpoint, part)
-        os.replace(part, out)
-    finally:
-        part.unlink(missing_ok=True)
-    return lost
+    with file_beside(out) as part:
+        return authors.write(checkpoint, part)
 
 
 WRITERS: dict[str, Callable[[Checkpoint, Path], list[str]]] = {
@@ -92,7 +94,7 @@ WRITERS: dict[str, Callable[[Checkpoint, Path], list[str]]] = {
 
 
 def _unknown(source: Source) -> CheckpointError:
-    known = "an AST of its authors or of Hugging Face, EfficientAT, DeiT, ViT or DINOv2"
+    known = "an AST of its authors or of Hugging Face, EfficientAT, EAT, ASDA, DeiT, ViT or DINOv2"
     if source.config is not None:
         found = f"a model of type {source.config.get('model_type')!r}"
     else:

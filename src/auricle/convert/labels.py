@@ -10,11 +10,20 @@ from importlib import resources
 
 def read(name: str) -> list[str]:
     """Labels of the data set `name` ("audioset", "esc50", "speech_commands"), in order."""
-    path = resources.files("auricle.convert") / "label_lists" / f"{name}.csv"
-    with path.open(encoding="utf-8") as lines:
-        return [row["display_name"] for row in csv.DictReader(lines)]
+    return [row["display_name"] for row in _rows(name)]
+
+
+def audioset_names() -> dict[str, str]:
+    """The labels of AudioSet by the identifiers that its files use ("/m/09x0r": "Speech")."""
+    return {row["mid"]: row["display_name"] for row in _rows("audioset")}
 
 
 def numbered(num_classes: int) -> list[str]:
     """Names for classes that nothing is known of: "class 0", "class 1", ..."""
     return [f"class {index}" for index in range(num_classes)]
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    path = resources.files("auricle.convert") / "label_lists" / f"{name}.csv"
+    with path.open(encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))

@@ -16,8 +16,8 @@ from auricle.errors import CheckpointError, missing_extra
 ANONYMOUS = "onnx::"
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors in the ONNX file at `path`, and the names of constants without a module.
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors in the ONNX file at `path`; nothing is read that stands beside them.
 
     Raises:
         CheckpointError: the file is no ONNX model, or holds no weights.
@@ -45,7 +45,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], list[str]]:
                 tables.setdefault(module, []).append(name)
     for module, names in tables.items():
         tensors[f"{module}.position_embeddings"] = _join([constants[name] for name in names])
-    return tensors, []
+    return tensors, {}
 
 
 def _join(parts: list[Tensor]) -> Tensor:

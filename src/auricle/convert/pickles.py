@@ -3,6 +3,9 @@
 A PyTorch file is a pickle, and a pickle is a program. `torch.load(weights_only=True)` interprets
 only the few instructions that build tensors and containers; whatever else is in the file makes it
 stop before anything runs, and the file is refused here with the name of what it asked for.
+
+Files of fairseq hold the settings of their training as objects of its packages. They are read with
+something inert in each one's place (`inert.py`).
 """
 
 import pickle
@@ -15,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from auricle.convert import inert
 from auricle.errors import CheckpointError
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -24,10 +28,12 @@ NOT_RUN = (
     "state_dict() (as .safetensors or with torch.save) and convert that."
 )
 WRAPPERS = ("model", "state_dict")  # entries under which training scripts store the weights
+FAIRSEQ = {"model", "cfg"}  # entries of every file that its trainer wrote
+TEACHER = "_ema"  # among the weights of data2vec and what is built on it: those of its teacher
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors in the PyTorch file at `path`, and the names of entries that stand beside them.
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors in the PyTorch file at `path`, and the entries that stand beside them.
 
     Raises:
         CheckpointError: the file is empty, cut off, no PyTorch file, a TorchScript program, or
@@ -86,6 +92,9 @@ def _load(path: Path, is_archive: bool) -> Any:
                 f"{NOT_RUN}"
             ) from error
         found = re.search(r"GLOBAL (\w[\w.]*)", str(error))
+        content = inert.read(path) if is_archive and found else None
+        if isinstance(content, dict) and content.keys() >= FAIRSEQ:
+            return content
         if found is None:
             raise _cut_off(path) from error
         raise CheckpointError(
@@ -102,13 +111,17 @@ def _cut_off(path: Path) -> CheckpointError:
     )
 
 
-def _unwrap(content: dict[Any, Any], path: Path) -> tuple[dict[str, Tensor], list[str]]:
+def _unwrap(content: dict[Any, Any], path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    beside = {}
     for wrapper in WRAPPERS:
-        inner = content.get(wrapper)
-        if isinstance(inner, dict):
-            beside = [str(name) for name in content if name != wrapper]
-            return _tensors(inner, path), beside
-    return _tensors(content, path), []
+        if isinstance(content.get(wrapper), dict):
+            beside = {str(name): value for name, value in content.items() if name != wrapper}
+            content = content[wrapper]
+            break
+    if isinstance(content.get(TEACHER), dict):
+        beside[TEACHER] = content[TEACHER]
+        content = {name: value for name, value in content.items() if name != TEACHER}
+    return _tensors(content, path), beside
 
 
 def _tensors(content: dict[Any, Any], path: Path) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """Tensors out of `.safetensors` files."""
 
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -9,7 +10,7 @@ from torch import Tensor
 from auricle.errors import CheckpointError
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], list[str]]:
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors in the file at `path`; nothing else can stand in such a file.
 
     Raises:
@@ -18,7 +19,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     with path.open("rb"):
         pass  # safetensors says of a file that may not be read that there is none
     try:
-        return load_file(path), []
+        return load_file(path), {}
     except SafetensorError as error:
         raise CheckpointError(
             f"{path}: not a whole .safetensors file ({error}). Download or copy it again."

@@ -30,13 +30,14 @@ class Options:
 
 @dataclass(frozen=True)
 class Source:
-    """Tensors by name, and the JSON files that stand beside them in a folder."""
+    """Tensors by name, and what stands beside them: JSON files in a folder, entries in a file."""
 
     path: Path
     tensors: dict[str, Tensor]
     config: dict[str, Any] | None = None
     preprocessor: dict[str, Any] | None = None
-    dropped: list[str] = field(default_factory=list)  # entries of the file that are no weights
+    beside: dict[str, Any] = field(default_factory=dict)  # of the file, anything but its weights
+    dropped: list[str] = field(default_factory=list)  # names of what goes into no model
 
 
 def open_source(path: Path) -> Source:
@@ -58,8 +59,8 @@ def _open_file(path: Path) -> Source:
     if read is None:
         known = ", ".join(TENSOR_FILES)
         raise CheckpointError(f"{path}: not a file of weights. Known endings: {known}.")
-    tensors, dropped = read(path)
-    return Source(path, tensors, dropped=dropped)
+    tensors, beside = read(path)
+    return Source(path, tensors, beside=beside, dropped=list(beside))
 
 
 def _open_folder(path: Path) -> Source:
@@ -70,7 +71,7 @@ def _open_folder(path: Path) -> Source:
         raise CheckpointError(f"{path}: holds no {missing}, so it is no folder of Hugging Face.")
     opened = _open_file(weights)
     preprocessor = read_json(path / "preprocessor_config.json")
-    return Source(path, opened.tensors, config, preprocessor, opened.dropped)
+    return Source(path, opened.tensors, config, preprocessor, opened.beside, opened.dropped)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -5,6 +5,8 @@ from auricle.data.batching import Batch, ClipDataset, Fault, collate
 from auricle.data.clips import Clip, Span
 from auricle.data.manifest import Manifest, check_labels, leaks, read, write
 from auricle.data.mixing import Mixup, MixupConfig
+from auricle.data.overlap import Overlap, OverlapConfig
+from auricle.data.resampling import Resampler
 from auricle.data.soft_targets import save_soft_targets
 from auricle.data.splitting import split_by_group
 from auricle.data.statistics import measure_statistics
@@ -19,6 +21,9 @@ __all__ = [
     "Manifest",
     "Mixup",
     "MixupConfig",
+    "Overlap",
+    "OverlapConfig",
+    "Resampler",
     "Span",
     "check_labels",
     "collate",

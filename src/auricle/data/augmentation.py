@@ -1,20 +1,30 @@
-"""Augmentation of waveforms: shift, noise, gain; batched, on the model's device.
+"""Augmentation of waveforms: speed, rooms, filters, shift, noise, gain; on the model's device.
 
-All draws come from torch's global generator. Samples beyond a clip's true length stay as they are.
+All draws come from torch's global generator. Samples beyond a clip's true length stay as they are,
+but where the speed changes: there they are zero.
 
 Shapes: B clips, S samples.
 """
+
+from collections.abc import Callable
 
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from auricle.config import Settings
+from auricle.data import effects
+from auricle.data.effects import power, uniform
 
 
 class AugmentationConfig(Settings):
     """Settings of augmentation; by default nothing is changed."""
 
+    # Played up to so many times as fast or as slow; the length changes with it.
+    speed: float = Field(default=1.0, ge=1)
+    reverberation_rate: float = Field(default=0.0, ge=0, le=1)  # share of the clips in a room
+    filter_rate: float = Field(default=0.0, ge=0, le=1)  # share of the clips that are filtered
+    filter_db: float = Field(default=12.0, ge=0)  # a band is raised or lowered by up to this
     gain_db: float = Field(default=0.0, ge=0)  # louder or softer by up to this
     shift_seconds: float = Field(default=0.0, ge=0)  # rolled in time by up to this, either way
     noise_rate: float = Field(default=0.0, ge=0, le=1)  # share of the clips that get noise
@@ -29,33 +39,65 @@ class AugmentationConfig(Settings):
 
 
 class Augmentation(nn.Module):
-    """Shifts each clip in time, adds noise to some, and changes the gain; in training mode only.
+    """Changes each clip as the settings say, in this order; in training mode only.
 
+    - speed: by linear interpolation, the factor uniform on a logarithmic scale; what would be
+      longer than the batch is cut.
+    - reverberation, then filter: `effects` says how; a clip stays as loud as it was.
     - shift: a whole number of samples, uniform; what leaves at one end returns at the other.
     - noise: white or pink, as likely; its level follows from the clip's own power and a
       signal-to-noise ratio uniform in dB, so that digital silence stays silent.
     - gain: uniform in dB. Nothing is clipped: full scale is not a limit behind the decoder.
 
-    Input: waveforms `(B, S)`, lengths `(B,)`; output: waveforms `(B, S)`.
+    Input and output: waveforms `(B, S)`, lengths `(B,)`.
     """
 
     def __init__(self, config: AugmentationConfig, sample_rate: int):
         super().__init__()
         self.config = config
+        self.sample_rate = sample_rate
         self.largest_shift = round(config.shift_seconds * sample_rate)
 
-    def forward(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         if not self.training:
-            return waveforms
-        inside = torch.arange(waveforms.shape[1], device=waveforms.device) < lengths[:, None]
+            return waveforms, lengths
+        config = self.config
+        if config.speed > 1:
+            waveforms, lengths = effects.change_speed(waveforms, lengths, config.speed)
+        if config.reverberation_rate:
+            waveforms = self._some(waveforms, lengths, config.reverberation_rate, self._room)
+        if config.filter_rate:
+            waveforms = self._some(waveforms, lengths, config.filter_rate, self._filter)
+        inside = effects.inside(waveforms, lengths)
         if self.largest_shift:
             waveforms = self._shift(waveforms, lengths, inside)
-        if self.config.noise_rate:
-            waveforms = waveforms + inside * self._noise(waveforms, lengths, inside)
-        if self.config.gain_db:
-            gain_db = _uniform(waveforms, -self.config.gain_db, self.config.gain_db)
+        if config.noise_rate:
+            waveforms = waveforms + inside * self._noise(waveforms, lengths)
+        if config.gain_db:
+            gain_db = uniform(waveforms, -config.gain_db, config.gain_db)
             waveforms = torch.where(inside, waveforms * 10 ** (gain_db / 20), waveforms)
-        return waveforms
+        return waveforms, lengths
+
+    def _some(
+        self,
+        waveforms: Tensor,
+        lengths: Tensor,
+        rate: float,
+        effect: Callable[[Tensor, Tensor], Tensor],
+    ) -> Tensor:
+        """`effect` on the share `rate` of the clips: the others cost nothing."""
+        chosen = (torch.rand(len(waveforms)) < rate).nonzero()[:, 0].to(waveforms.device)
+        if not len(chosen):
+            return waveforms
+        inside = effects.inside(waveforms[chosen], lengths[chosen])
+        changed = effect(waveforms[chosen] * inside, lengths[chosen])
+        return waveforms.index_copy(0, chosen, torch.where(inside, changed, waveforms[chosen]))
+
+    def _room(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+        return effects.reverberate(waveforms, lengths, self.sample_rate)
+
+    def _filter(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+        return effects.equalise(waveforms, lengths, self.sample_rate, self.config.filter_db)
 
     def _shift(self, waveforms: Tensor, lengths: Tensor, inside: Tensor) -> Tensor:
         bounds = (-self.largest_shift, self.largest_shift + 1)
@@ -64,14 +106,14 @@ class Augmentation(nn.Module):
         rolled = (positions - shift) % lengths[:, None].clamp(min=1)
         return waveforms.gather(1, torch.where(inside, rolled, positions))
 
-    def _noise(self, waveforms: Tensor, lengths: Tensor, inside: Tensor) -> Tensor:
+    def _noise(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """Noise `(B, S)` at each clip's level; zero for the clips that get none."""
         white = torch.randn_like(waveforms)
-        noise = torch.where(_uniform(waveforms, 0, 1) < 0.5, white, pink(white))
-        snr_db = _uniform(waveforms, *self.config.noise_snr_db)
-        wanted = _power(waveforms, lengths, inside) * 10 ** (-snr_db / 10)
-        actual = _power(noise, lengths, inside).clamp(min=torch.finfo(noise.dtype).tiny)
-        chosen = _uniform(waveforms, 0, 1) < self.config.noise_rate
+        noise = torch.where(uniform(waveforms, 0, 1) < 0.5, white, pink(white))
+        snr_db = uniform(waveforms, *self.config.noise_snr_db)
+        wanted = power(waveforms, lengths) * 10 ** (-snr_db / 10)
+        actual = power(noise, lengths).clamp(min=torch.finfo(noise.dtype).tiny)
+        chosen = uniform(waveforms, 0, 1) < self.config.noise_rate
         return noise * (wanted / actual).sqrt() * chosen
 
 
@@ -82,15 +124,3 @@ def pink(white: Tensor) -> Tensor:
     spectrum = spectrum / frequencies.clamp(min=1).sqrt()
     spectrum[:, 0] = 0
     return torch.fft.irfft(spectrum, n=white.shape[1])
-
-
-def _uniform(waveforms: Tensor, lowest: float, highest: float) -> Tensor:
-    """One number a clip, `(B, 1)`."""
-    draws = torch.rand(len(waveforms), 1, device=waveforms.device, dtype=waveforms.dtype)
-    return lowest + (highest - lowest) * draws
-
-
-def _power(waveforms: Tensor, lengths: Tensor, inside: Tensor) -> Tensor:
-    """Mean square of each clip's true samples, `(B, 1)`."""
-    energy = (waveforms.square() * inside).sum(dim=1, keepdim=True)
-    return energy / lengths[:, None].clamp(min=1)

@@ -51,7 +51,8 @@ class ClipDataset(Dataset[Item]):
     A target is the clip's soft targets where the manifest names them, else 1 at its labels.
 
     Args:
-        labels: class names in the order of the model's outputs.
+        labels: class names in the order of the model's outputs; None, for who asks no targets,
+            leaves them empty.
         sample_rate: of the waveforms, in Hz.
         crop_seconds: a longer clip is cut to this, at a place drawn from `(seed, epoch, index)`,
             so that it does not depend on the number of workers; None leaves clips whole.
@@ -64,16 +65,17 @@ class ClipDataset(Dataset[Item]):
     def __init__(
         self,
         manifest: Manifest,
-        labels: list[str],
+        labels: list[str] | None,
         sample_rate: int,
         crop_seconds: float | None = None,
         seed: int = 0,
         *,
         skip_faulty: bool = False,
     ):
-        if not labels:
-            raise DataError(f"{manifest.source}: there are no labels to train or score.")
-        check_labels(manifest, labels)
+        if labels is not None:
+            if not labels:
+                raise DataError(f"{manifest.source}: there are no labels to train or score.")
+            check_labels(manifest, labels)
         self.clips = manifest.clips
         self.labels = labels
         self.sample_rate = sample_rate
@@ -82,7 +84,7 @@ class ClipDataset(Dataset[Item]):
         self.skip_faulty = skip_faulty
         # Shared memory: workers that live longer than one epoch see `set_epoch`, too.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
-        self._soft_targets = _load_soft_targets(manifest, labels)
+        self._soft_targets = {} if labels is None else _load_soft_targets(manifest, labels)
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch (from 0) the next crops are for; call it before iterating."""
@@ -110,6 +112,8 @@ class ClipDataset(Dataset[Item]):
         return waveform
 
     def _target(self, clip: Clip) -> Tensor:
+        if self.labels is None:
+            return torch.zeros(0)
         if clip.soft_targets is not None:
             path, row = clip.soft_targets
             return self._soft_targets[path][row].float()

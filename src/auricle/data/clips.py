@@ -7,6 +7,7 @@ Shapes: N clips.
 """
 
 import io
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,6 +46,7 @@ class Clip:
         soft_targets: file, and row counted from 0.
         where: for messages: "train.csv, line 2".
         span: where in a shard the sound lies; None for a file of its own.
+        source: of one in a shard, what it was called where it was packed from; else empty.
     """
 
     path: Path
@@ -55,6 +57,18 @@ class Clip:
     soft_targets: tuple[Path, int] | None = None
     where: str = ""
     span: Span | None = None
+    source: str = ""
+
+    def name_in(self, manifest: Path) -> str:
+        """What reports call the clip: its path relative to the folder of `manifest`.
+
+        One in a shard keeps the name that it had before it was packed.
+        """
+        if self.source:
+            return self.source
+        folder = manifest if os.path.isdir(manifest) else manifest.parent
+        name = Path(os.path.relpath(self.path, folder)).as_posix()
+        return name.encode("utf-8", "backslashreplace").decode("utf-8")  # it may hold other bytes
 
     def sound(self) -> audio.Source:
         """What `audio.load` reads: the path, or the bytes of a sound in a shard.
@@ -98,6 +112,7 @@ class Columns:
     shards: Coded
     offsets: Integers
     sizes: Integers
+    sources: Texts  # empty for a clip that is a file of its own
 
     def clip(self, row: int) -> Clip:
         """The clip in `row`."""
@@ -111,6 +126,7 @@ class Columns:
             soft_file and (soft_file, int(self.soft_rows[row])),
             self.where[row],
             shard and Span(shard, int(self.offsets[row]), int(self.sizes[row])),
+            self.sources[row],
         )
 
 
@@ -191,31 +207,30 @@ class Clips(Sequence[Clip]):
 
 def _from_objects(clips: Iterable[Clip]) -> Clips:
     clips = list(clips)
-    texts = TextsBuilder(), TextsBuilder(), TextsBuilder()
-    for builder, column in zip(
-        texts,
-        ([str(c.path) for c in clips], [c.group or "" for c in clips], [c.where for c in clips]),
-        strict=True,
-    ):
-        builder.add(column)
-    paths, groups, where = (builder.finish() for builder in texts)
     soft = [clip.soft_targets or (None, 0) for clip in clips]
     spans = [clip.span or Span(Path(), 0, 0) for clip in clips]
     columns = Columns(
         Path(),
-        paths,
+        _texts(str(clip.path) for clip in clips),
         _coded(clip.labels for clip in clips),
         _coded(clip.split for clip in clips),
         _coded(clip.fold for clip in clips),
-        groups,
-        where,
+        _texts(clip.group or "" for clip in clips),
+        _texts(clip.where for clip in clips),
         _coded(file for file, _ in soft),
         np.array([row for _, row in soft], np.int64),
         _coded(clip.span and clip.span.shard for clip in clips),
         np.array([span.offset for span in spans], np.int64),
         np.array([span.size for span in spans], np.int64),
+        _texts(clip.source for clip in clips),
     )
     return Clips(columns, np.arange(len(clips)))
+
+
+def _texts(texts: Iterable[str]) -> Texts:
+    builder = TextsBuilder()
+    builder.add(list(texts))
+    return builder.finish()
 
 
 def _coded(values: Iterable[Any]) -> Coded:

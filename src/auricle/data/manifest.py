@@ -7,10 +7,13 @@ A CSV file in UTF-8, one clip a line, paths relative to the file's folder:
 
 `path` and `labels` are required; labels are separated by semicolons. `group` names what clips
 share (a speaker, a source recording); `soft_targets` a row of a file (see `soft_targets.py`).
-Further columns are ignored, except for `shard`, `offset` and `size`, which `shards.py` writes.
+Further columns are ignored, except for `shard`, `offset`, `size` and `source`, which `shards.py`
+writes.
 
 A Parquet file with the same columns is read, too, its labels as such text or as lists; and so are a
-folder with one sub-folder per class, and a folder of shards.
+folder with one sub-folder per class, and a folder of shards. Who needs no labels reads the same
+sources with `labelled=False`: the column `labels` and its values may then be missing, and a folder
+holds sounds at any depth.
 """
 
 import os
@@ -26,13 +29,15 @@ from auricle import audio
 from auricle.data.clips import Clip, Clips, group_of
 from auricle.data.columns import NOTHING
 from auricle.data.files import SHARD_INDEX, SHARD_MANIFEST, check_files, check_no_shards
-from auricle.data.reading import clips_of, parse_fold
+from auricle.data.reading import check_targets, clips_of, parse_fold
 from auricle.data.soft_targets import open_soft_targets
 from auricle.data.table import PARQUET_SUFFIXES, read_columns, read_parquet, write_rows
 from auricle.errors import DataError, DataWarning, unknown_name
 
-REQUIRED = ("path", "labels")
-COLUMNS = (*REQUIRED, "split", "fold", "group", "soft_targets", "shard", "offset", "size")
+PATH = "path"
+REQUIRED = (PATH, "labels")
+IN_SHARDS = ("shard", "offset", "size", "source")
+COLUMNS = (*REQUIRED, "split", "fold", "group", "soft_targets", *IN_SHARDS)
 GROUPS_SHOWN = 3  # in the warning about leaks
 
 __all__ = [
@@ -129,24 +134,26 @@ class Manifest:
         return replace(self, clips=self.table.without_soft_targets())
 
 
-def read(source: Path, labels: list[str] | None = None) -> Manifest:
+def read(source: Path, labels: list[str] | None = None, *, labelled: bool = True) -> Manifest:
     """Read a CSV or Parquet file, a folder with one sub-folder per class, or a folder of shards.
 
     Every row is checked, and every file it names looked for, before any sound is opened.
 
     Args:
         labels: the names that clips may carry; None takes them as they come.
+        labelled: False reads clips that need no labels: those that a table has are kept, and a
+            folder is taken for sounds at any depth, whatever its sub-folders are called.
 
     Raises:
         DataError: naming the line: a missing file or column, an unknown label, an impossible value.
-        AudioError: a class folder without a sound in it.
+        AudioError: a class folder, or a folder of unlabelled sounds, without a sound in it.
         MissingExtraError: a Parquet file, and pyarrow is not installed.
 
     Warns:
         DataWarning: a group of clips stands in more than one split or fold (see `leaks`).
     """
-    clips = _read_folder(source) if os.path.isdir(source) else _read_file(source)
-    manifest = Manifest(source, clips)
+    read_source = _read_folder if os.path.isdir(source) else _read_file
+    manifest = Manifest(source, read_source(source, labelled))
     if labels is not None:
         check_labels(manifest, labels)
     leaking = leaks(manifest)
@@ -198,7 +205,7 @@ def write(manifest: Manifest, path: Path) -> None:
     """
     columns = manifest.table.columns
     coded = {"split": columns.splits, "fold": columns.folds, "soft_targets": columns.soft_files}
-    coded |= dict.fromkeys(("shard", "offset", "size"), columns.shards)
+    coded |= dict.fromkeys(IN_SHARDS, columns.shards)
     used = {name for name, column in coded.items() if manifest.table.values(column)}
     used |= set() if columns.groups.are_empty(manifest.table.rows).all() else {"group"}
     names = [name for name in COLUMNS if name in used.union(REQUIRED)]
@@ -216,7 +223,7 @@ def to_row(clip: Clip, manifest: Path) -> dict[str, str]:
         row["soft_targets"] = f"{_relative(file, manifest)}:{index}"
     if clip.span is not None:
         row["shard"] = _relative(clip.span.shard, manifest)
-        row |= {"offset": str(clip.span.offset), "size": str(clip.span.size)}
+        row |= {"offset": str(clip.span.offset), "size": str(clip.span.size), "source": clip.source}
     return row
 
 
@@ -230,14 +237,16 @@ def _resolved(folder: Path) -> Path:
     return folder.resolve()
 
 
-def _read_folder(source: Path) -> Clips:
+def _read_folder(source: Path, labelled: bool) -> Clips:
     if os.path.isfile(source / SHARD_INDEX):
-        return _read_file(source / SHARD_MANIFEST)
+        return _read_file(source / SHARD_MANIFEST, labelled)
     try:
         visible = sorted(path for path in source.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise DataError(f"{source}: cannot be read ({error.strerror}).") from error
     check_no_shards(source, visible)
+    if not labelled:
+        return Clips.of([Clip(path, (), where=str(path)) for path in audio.find_sounds([source])])
     folders = [path for path in visible if path.is_dir()]
     if not folders:
         raise DataError(f"{source}: expected one sub-folder per class; there is none.")
@@ -253,10 +262,13 @@ def _read_folder(source: Path) -> Clips:
     )
 
 
-def _read_file(source: Path) -> Clips:
+def _read_file(source: Path, labelled: bool) -> Clips:
+    required = REQUIRED if labelled else (PATH,)
     if source.suffix.lower() in PARQUET_SUFFIXES:
-        clips = clips_of(source, "row", read_parquet(source, REQUIRED, COLUMNS))
+        clips = clips_of(source, "row", read_parquet(source, required, COLUMNS))
     else:
-        clips = clips_of(source, "line", read_columns(source, REQUIRED))
+        clips = clips_of(source, "line", read_columns(source, required))
+    if labelled:
+        check_targets(clips)
     check_files(clips)
     return clips

@@ -31,6 +31,20 @@ def clips_of(source: Path, word: str, pieces: Iterable[Piece]) -> Clips:
     return table.finish()
 
 
+def check_targets(clips: Clips) -> None:
+    """Refuse a clip that has neither labels nor soft targets.
+
+    Raises:
+        DataError: naming the line.
+    """
+    columns = clips.columns
+    unlabelled = columns.labels.codes == columns.labels.code_of(())
+    bare = np.flatnonzero(unlabelled & (columns.soft_files.codes == NOTHING))
+    if len(bare):
+        where = columns.where[int(bare[0])]
+        raise DataError(f"{where}: no labels. A clip needs labels or soft_targets.")
+
+
 def parse_fold(text: str, where: str) -> int | None:
     """The number of a fold, None for empty text.
 
@@ -48,7 +62,7 @@ class _Table:
         self.source = source
         self.word = word
         self.lines: list[Integers] = []
-        self.paths, self.groups = TextsBuilder(), TextsBuilder()
+        self.paths, self.groups, self.sources = TextsBuilder(), TextsBuilder(), TextsBuilder()
         names = ("labels", "split", "fold", "shard", "soft_targets")
         self.coded = {name: CodedBuilder() for name in names}
         self.numbers: dict[str, list[Integers]] = {"row": [], "offset": [], "size": []}
@@ -88,16 +102,19 @@ class _Table:
             self.coded["shard"].finish(lambda name, row: folder / name if name else None),
             np.concatenate(self.numbers["offset"]),
             np.concatenate(self.numbers["size"]),
+            self.sources.finish(),
         )
-        _check_targets(columns)
         return Clips(columns, np.arange(len(columns.paths)))
 
     def _at(self, lines: Sequence[int], index: int) -> str:
         return f"{self.source}, {self.word} {lines[index]}"
 
     def _add_spans(self, lines: Sequence[int], columns: dict[str, Sequence[str]]) -> None:
-        """Where in shards the sounds lie; 0 for a clip that is a file of its own."""
+        """Where in shards the sounds lie, and their names; 0 for a clip that is its own file."""
         shards = columns.get("shard", ())
+        names = columns.get("source", ()) if any(shards) else ()
+        packed = [name if shard else "" for name, shard in zip(names, shards, strict=False)]
+        self.sources.add(packed or [""] * len(lines))
         for name in ("offset", "size"):
             texts = columns.get(name, ()) if any(shards) else ()
             texts = texts or [""] * len(lines)
@@ -140,12 +157,3 @@ def _names(text: str | tuple[str, ...]) -> tuple[str, ...]:
     names = text.split(";") if isinstance(text, str) else text
     # A dictionary, not a set: names keep their order, and one given twice counts once.
     return tuple(dict.fromkeys(map(sys.intern, filter(None, map(str.strip, names)))))
-
-
-def _check_targets(columns: Columns) -> None:
-    """Refuse a row that has neither labels nor soft targets."""
-    unlabelled = columns.labels.codes == columns.labels.code_of(())
-    bare = np.flatnonzero(unlabelled & (columns.soft_files.codes == NOTHING))
-    if len(bare):
-        where = columns.where[int(bare[0])]
-        raise DataError(f"{where}: no labels. A clip needs labels or soft_targets.")

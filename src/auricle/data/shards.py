@@ -2,9 +2,10 @@
 
 The layout is WebDataset's: `000000.tar`, `000001.tar`, ..., each clip as `KEY.flac` (or `.ogg`,
 `.mp3`: a sound that is compressed already, at the wanted rate, keeps its bytes) and `KEY.json` with
-its labels, split, fold, group and source. Beside them, `manifest.csv` names the place of each sound
-within its shard, and `shards.json`, which is written last, the size of each shard. So the folder is
-read like any manifest, clips in any order, and a shard that is cut short is found at once.
+its labels, split, fold, group and source: what it was called before, and is called in reports.
+Beside them, `manifest.csv` names the place of each sound within its shard, and `shards.json`, which
+is written last, the size of each shard. So the folder is read like any manifest, clips in any
+order, and a shard that is cut short is found at once.
 
 What is not compressed, or at another rate, is decoded as `audio.load` does and kept as FLAC of 16
 bits; samples beyond full scale are clipped.
@@ -12,7 +13,6 @@ bits; samples beyond full scale are clipped.
 
 import io
 import json
-import os
 import tarfile
 import warnings
 from collections.abc import Iterator
@@ -23,6 +23,7 @@ from pathlib import Path
 import soundfile
 
 from auricle import audio
+from auricle.atomic import file_beside, write_text
 from auricle.data.clips import Clip, Span
 from auricle.data.files import SHARD_INDEX, SHARD_MANIFEST, SHARD_SUFFIX
 from auricle.data.manifest import COLUMNS, Manifest, to_row
@@ -117,43 +118,39 @@ class _Packing:
 
     def _write(self, shard: Path, samples: Iterator[_Sample], keys: Iterator[str]) -> list[Clip]:
         """Write one shard beside its place, then move it there; its clips with their places."""
-        part = shard.with_name(f"{shard.name}.part")
         names: dict[str, Clip] = {}
         try:
-            with part.open("wb") as file:
-                with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+            with file_beside(shard) as part:
+                with tarfile.open(part, mode="w", format=tarfile.USTAR_FORMAT) as tar:
                     for sample, key in zip(samples, keys, strict=False):
                         name = f"{key}.{sample.suffix}"
                         names[name] = sample.clip
                         _add(tar, name, sample.content)
                         _add(tar, f"{key}.json", self._description(sample.clip))
-                file.flush()
-                os.fsync(file.fileno())  # some disks tell only now that they are full
-            with tarfile.open(part) as tar:
-                clips = [
-                    _packed(names[member.name], shard, member)
-                    for member in tar
-                    if member.name in names
-                ]
-            part.replace(shard)
+                with tarfile.open(part) as tar:
+                    return [
+                        self._packed(names[member.name], shard, member)
+                        for member in tar
+                        if member.name in names
+                    ]
         except OSError as error:
             raise DataError(
                 f"{shard}: cannot be written ({error.strerror}). Its shards were taken away again; "
                 "free some space or choose another folder, and pack once more."
             ) from error
-        finally:
-            part.unlink(missing_ok=True)
-        return clips
+
+    def _packed(self, clip: Clip, shard: Path, member: tarfile.TarInfo) -> Clip:
+        span = Span(shard, member.offset_data, member.size)
+        name = clip.name_in(self.manifest.source)
+        return replace(clip, path=shard / member.name, span=span, source=name)
 
     def _description(self, clip: Clip) -> bytes:
-        source = self.manifest.source
-        folder = source if source.is_dir() else source.parent
         values = {
             "labels": clip.labels,
             "split": clip.split,
             "fold": clip.fold,
             "group": clip.group,
-            "source": Path(os.path.relpath(clip.path, folder)).as_posix(),
+            "source": clip.name_in(self.manifest.source),
         }
         return json.dumps(values, ensure_ascii=False).encode("utf-8", "surrogateescape")
 
@@ -181,21 +178,12 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     tar.addfile(member, io.BytesIO(content))
 
 
-def _packed(clip: Clip, shard: Path, member: tarfile.TarInfo) -> Clip:
-    span = Span(shard, member.offset_data, member.size)
-    return replace(clip, path=shard / member.name, span=span)
-
-
 def _write_index(path: Path, shards: list[Path], sample_rate: int) -> None:
     sizes = {shard.name: shard.stat().st_size for shard in shards}
-    part = path.with_name(f"{path.name}.part")
     try:
-        part.write_text(json.dumps({"sample_rate": sample_rate, "shards": sizes}, indent=1))
-        part.replace(path)
+        write_text(path, json.dumps({"sample_rate": sample_rate, "shards": sizes}, indent=1))
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror}).") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _check_free(folder: Path) -> None:

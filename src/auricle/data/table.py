@@ -6,11 +6,12 @@ within seconds and gives every error its line. Parquet files need pyarrow, an op
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from auricle.atomic import file_beside
 from auricle.errors import DataError, require
 
 Row = tuple[int, dict[str, str]]  # line number in the file, values by column
@@ -157,16 +158,11 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[dict[str, str]
     Raises:
         DataError: the place cannot be written to.
     """
-    part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", newline="", encoding="utf-8") as file:
+        with file_beside(path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-        part.replace(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror}).") from error
-    finally:
-        with suppress(OSError):
-            part.unlink()

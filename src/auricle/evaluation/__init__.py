@@ -1,21 +1,29 @@
 """Evaluation: scores and targets become numbers, tables and pictures."""
 
+from auricle.evaluation.agreement import Agreement, agree
 from auricle.evaluation.compare import Comparison, compare
-from auricle.evaluation.evaluate import Evaluation, Failure, evaluate, leave_out
+from auricle.evaluation.evaluate import Evaluation, evaluate, leave_out
+from auricle.evaluation.hearing import Failure
 from auricle.evaluation.metrics import classification_metrics, d_prime, wilson_interval
 from auricle.evaluation.paired import Difference, paired_difference, smallest_difference
+from auricle.evaluation.probe import Probe, ProbeConfig, probe
 
 __all__ = [
+    "Agreement",
     "Comparison",
     "Difference",
     "Evaluation",
     "Failure",
+    "Probe",
+    "ProbeConfig",
+    "agree",
     "classification_metrics",
     "compare",
     "d_prime",
     "evaluate",
     "leave_out",
     "paired_difference",
+    "probe",
     "smallest_difference",
     "wilson_interval",
 ]

@@ -11,6 +11,7 @@ from torch import Tensor
 from auricle.evaluation.metrics import DECISION_THRESHOLD, double_precision, require_torchmetrics
 
 NUM_BINS = 15  # of equal width from 0 to 1
+FEWEST_POSITIVES = 5  # clips that a class needs for a threshold of its own
 
 
 def calibration_error(scores: Tensor, targets: Tensor, single_label: bool) -> float:
@@ -62,24 +63,37 @@ def reliability(scores: Tensor, targets: Tensor, single_label: bool) -> list[dic
     return rows
 
 
-def best_thresholds(scores: Tensor, targets: Tensor) -> list[dict[str, float | None]]:
+def best_thresholds(scores: Tensor, targets: Tensor) -> list[dict[str, Any]]:
     """For each class the threshold with the best F1 on these clips, and that F1.
 
     A class is found from its threshold on. The threshold lies half-way between the lowest score
     that should be found and the next one below, since other clips will not score exactly the same;
-    of thresholds that are equally good the highest is taken. None for a class without a positive or
-    without a negative clip. The F1 was sought on the very clips it is measured on, so other clips
-    give a lower one.
+    of thresholds that are equally good the highest is taken. The F1 was sought on the very clips it
+    is measured on, so other clips give a lower one.
+
+    A class of fewer than FEWEST_POSITIVES clips, or without a negative clip, would get a threshold
+    of chance. It shares the one that is best for all classes together (micro F1).
+
+    Returns:
+        rows of `threshold`, `shared_threshold` (whether it is the common one) and `best_f1` (None
+        where it is). `threshold` is None where the clips cannot decide the common one either.
 
     Raises:
         MissingExtraError: torchmetrics is not installed.
     """
-    return [_best_threshold(*column) for column in zip(scores.T, targets.T, strict=True)]
+    shared, _ = _best_threshold(scores.flatten(), targets.flatten())
+    rows = []
+    for class_scores, class_targets in zip(scores.T, targets.T, strict=True):
+        own = int(class_targets.sum()) >= FEWEST_POSITIVES and not bool(class_targets.all())
+        best = _best_threshold(class_scores, class_targets) if own else (shared, None)
+        rows.append({"threshold": best[0], "shared_threshold": not own, "best_f1": best[1]})
+    return rows
 
 
-def _best_threshold(scores: Tensor, targets: Tensor) -> dict[str, float | None]:
+def _best_threshold(scores: Tensor, targets: Tensor) -> tuple[float | None, float | None]:
+    """The threshold with the best F1, and that F1; None where all targets are alike."""
     if targets.min() == targets.max():
-        return {"threshold": None, "best_f1": None}
+        return None, None
     curve = require_torchmetrics().binary_precision_recall_curve
     with double_precision():
         precision, recall, levels = curve(scores.double(), targets.long())
@@ -87,7 +101,7 @@ def _best_threshold(scores: Tensor, targets: Tensor) -> dict[str, float | None]:
     f1 = f1[: len(levels)].nan_to_num()  # the last point stands for finding nothing
     best = len(f1) - 1 - int(f1.flip(0).argmax())
     lower = levels[best - 1].item() if best else 0.0
-    return {"threshold": (levels[best].item() + lower) / 2, "best_f1": f1[best].item()}
+    return (levels[best].item() + lower) / 2, f1[best].item()
 
 
 def thresholds_for(classes: list[dict[str, Any]]) -> list[float]:

@@ -14,7 +14,8 @@ from torch import Tensor
 from auricle import audio
 from auricle.data import Manifest
 from auricle.evaluation.calibration import calibration_error
-from auricle.evaluation.evaluate import Evaluation, Progress, listen, measure, silent
+from auricle.evaluation.evaluate import Evaluation, listen, measure
+from auricle.evaluation.hearing import Progress, silent
 from auricle.evaluation.metrics import classification_metrics
 from auricle.evaluation.page import SUMMARY
 from auricle.inference import Ensemble

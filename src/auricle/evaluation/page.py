@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from auricle.data import Clip
+from auricle.evaluation.calibration import FEWEST_POSITIVES
 from auricle.evaluation.curves import draw_precision_recall, draw_reliability
 from auricle.evaluation.evaluate import Evaluation
 from auricle.evaluation.pictures import draw_classes, draw_confusion
@@ -39,7 +40,7 @@ CLASS_COLUMNS = {  # key of a class's row: title
     "recall": "recall",
     "f1": "F1",
     "best_f1": "best F1 here",
-    "threshold": "its threshold",
+    "threshold": "threshold",
 }
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 70rem; margin: 2rem auto;
@@ -155,7 +156,9 @@ def _classes(evaluation: Evaluation) -> str:
     rows = [[row[key] for key in CLASS_COLUMNS] for row in classes]
     return _table(list(CLASS_COLUMNS.values()), rows, sortable=True) + (
         "<p>Click on a head to sort. The best F1 was sought on these very clips, one threshold a "
-        "class: other clips give a lower one.</p>"
+        "class: other clips give a lower one. Classes of fewer than "
+        f"{FEWEST_POSITIVES} clips, or of all, share the threshold with the best micro F1 of all "
+        "classes, and have no best F1 of their own.</p>"
     )
 
 
@@ -188,7 +191,7 @@ def _worst(evaluation: Evaluation, folder: Path) -> str:
 def _links(clip: Clip, folder: Path) -> tuple[Any, Any]:
     """The clip's name and a player; a sound within a shard has no file to link."""
     if clip.span is not None:
-        return clip.path.name, None
+        return clip.source or clip.path.name, None
     address = escape(_address(clip.path, folder))
     name = f'<a href="{address}">{escape(clip.path.name)}</a>'
     player = f'<audio controls preload="none" src="{address}"></audio>'

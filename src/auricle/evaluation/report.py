@@ -27,10 +27,11 @@ from rich.table import Table
 from safetensors.torch import save_file
 
 import auricle
-from auricle.data import Clip, Manifest
+from auricle.data import Manifest
 from auricle.data.table import write_rows
 from auricle.errors import NAMES_SHOWN, DataError
 from auricle.evaluation.evaluate import Evaluation
+from auricle.evaluation.hearing import Failure
 from auricle.evaluation.page import SUMMARY, page
 from auricle.evaluation.pictures import require_matplotlib
 
@@ -45,37 +46,45 @@ LONGEST_TABLE = 40  # classes printed; of more, the best and the worst
 ENDS_SHOWN = 10  # how many of these
 
 
-def prepare(folder: Path) -> None:
-    """Meet whatever could keep a report from `folder` before hours of scoring, not after.
+@contextlib.contextmanager
+def prepared(folder: Path) -> Iterator[None]:
+    """`writable` for a report with pictures.
 
     Raises:
-        DataError: the folder cannot be made or written to.
+        DataError: as `writable`.
         MissingExtraError: matplotlib is not installed.
     """
     require_matplotlib()
+    with writable(folder):
+        yield
+
+
+@contextlib.contextmanager
+def writable(folder: Path) -> Iterator[None]:
+    """Meet whatever could keep files from `folder` before hours of scoring, not after.
+
+    What was made is taken away again if nothing was written there.
+
+    Raises:
+        DataError: the folder cannot be made or written to.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        _make(folder)
+        yield
+    finally:
+        for path in made:
+            with contextlib.suppress(OSError):  # it holds something
+                path.rmdir()
+
+
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{folder}: cannot be written to ({error.strerror}).") from error
     if not os.access(folder, os.W_OK):
         raise DataError(f"{folder}: cannot be written to (Permission denied).")
-
-
-@contextlib.contextmanager
-def prepared(folder: Path) -> Iterator[None]:
-    """`prepare` before the block; what it made is taken away again if nothing was written there.
-
-    Raises:
-        DataError, MissingExtraError: as `prepare`.
-    """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        prepare(folder)
-        yield
-    finally:
-        for path in made:
-            with contextlib.suppress(OSError):  # it holds something
-                path.rmdir()
 
 
 def write(evaluation: Evaluation, folder: Path, asked: dict[str, Any]) -> None:
@@ -88,15 +97,28 @@ def write(evaluation: Evaluation, folder: Path, asked: dict[str, Any]) -> None:
         DataError: the folder cannot be written to.
         MissingExtraError: matplotlib is not installed.
     """
-    prepare(folder)
-    rows = _prediction_rows(evaluation)
-    write_rows(folder / PREDICTIONS_FILE, list(rows[0]), rows)
+    require_matplotlib()
+    write_predictions(evaluation, folder)
     record = metrics_record(evaluation, asked)
     try:
-        # A name of bytes that are no text becomes \udcff, which JSON reads and people can.
-        texts = {METRICS_FILE: _json(record), PAGE_FILE: page(evaluation, record, folder)}
-        for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace")
+        (folder / PAGE_FILE).write_text(
+            page(evaluation, record, folder), encoding="utf-8", errors="backslashreplace"
+        )
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written to ({error.strerror}).") from error
+    write_json(record, folder / METRICS_FILE)
+
+
+def write_predictions(evaluation: Evaluation, folder: Path) -> None:
+    """Write predictions.csv and scores.safetensors, which `auricle compare` reads, into `folder`.
+
+    Raises:
+        DataError: the folder cannot be written to.
+    """
+    _make(folder)
+    rows = _prediction_rows(evaluation)
+    write_rows(folder / PREDICTIONS_FILE, list(rows[0]), rows)
+    try:
         scores = {"scores": evaluation.scores.contiguous()}
         save_file(scores, folder / SCORES_FILE, metadata={"labels": json.dumps(evaluation.labels)})
         (folder / SCORES_FILE).chmod(0o644)  # safetensors writes for the owner alone
@@ -104,22 +126,40 @@ def write(evaluation: Evaluation, folder: Path, asked: dict[str, Any]) -> None:
         raise DataError(f"{folder}: cannot be written to ({error.strerror}).") from error
 
 
+def write_json(record: dict[str, Any], path: Path) -> None:
+    """Write `record` with a line for each value and for each row of a table.
+
+    Raises:
+        DataError: the place cannot be written to.
+    """
+    try:
+        # A name of bytes that are no text becomes \udcff, which JSON reads and people can.
+        path.write_text(_json(record), encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise DataError(f"{path.parent}: cannot be written to ({error.strerror}).") from error
+
+
 def metrics_record(evaluation: Evaluation, asked: dict[str, Any]) -> dict[str, Any]:
     """What metrics.json holds, as plain JSON values in the order of the file."""
     metrics = dict(evaluation.metrics)
     tables = {key: metrics.pop(key) for key in TABLES if key in metrics}
     tables["worst"] = [
-        row | {"clip": clip_name(evaluation.clips[row["clip"]], evaluation.manifest)}
+        row | {"clip": evaluation.clips[row["clip"]].name_in(evaluation.manifest.source)}
         for row in tables["worst"]
     ]
-    failed = [
-        {"file": clip_name(failure.clip, evaluation.manifest), "reason": failure.reason}
-        for failure in evaluation.failures
-    ]
+    failed = failed_rows(evaluation.failures, evaluation.manifest)
     record = {"auricle": auricle.__version__} | asked | metrics
     record |= {"num_failed": len(failed), "failed": failed} | tables
     record["intervals"] = {key: _finite(ends) for key, ends in record["intervals"].items()}
     return dict(zip(record, _finite(record.values()), strict=True))
+
+
+def failed_rows(failures: Iterable[Failure], manifest: Manifest) -> list[dict[str, str]]:
+    """The clips that were left out, and why, as metrics.json lists them."""
+    return [
+        {"file": failure.clip.name_in(manifest.source), "reason": failure.reason}
+        for failure in failures
+    ]
 
 
 def _finite(values: Iterable[Any]) -> list[Any]:
@@ -146,7 +186,7 @@ def _prediction_rows(evaluation: Evaluation) -> list[dict[str, str]]:
     for clip, chosen, scores in zip(
         evaluation.clips, evaluation.chosen, evaluation.scores.tolist(), strict=True
     ):
-        row = {"file": clip_name(clip, evaluation.manifest), "labels": ";".join(clip.labels)}
+        row = {"file": clip.name_in(evaluation.manifest.source), "labels": ";".join(clip.labels)}
         row |= {"predicted": chosen, "correct": str(int(chosen in clip.labels))}
         if has_groups:
             row["group"] = clip.group or ""
@@ -164,13 +204,6 @@ def _score_columns(labels: list[str], scores: list[float]) -> dict[str, str]:
     for place, index in enumerate(best, start=1):
         columns |= {f"label_{place}": labels[index], f"score_{place}": f"{scores[index]:.6g}"}
     return columns
-
-
-def clip_name(clip: Clip, manifest: Manifest) -> str:
-    """What a clip is called where it is scored: its path relative to the manifest's folder."""
-    folder = manifest.source if manifest.source.is_dir() else manifest.source.parent
-    name = Path(os.path.relpath(clip.path, folder)).as_posix()
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")  # it may hold other bytes
 
 
 def print_tables(evaluation: Evaluation, console: Console) -> None:

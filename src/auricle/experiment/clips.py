@@ -1,12 +1,16 @@
 """From a recipe's section `data` to the clips of both sides, before any sound is opened."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from auricle import data
+from auricle import data, inference
+from auricle.checkpoint import Checkpoint
 from auricle.data import Manifest
-from auricle.errors import DataError
+from auricle.errors import ConfigError, DataError
 from auricle.experiment.recipe import DataConfig, Recipe
+from auricle.inference import windows
+from auricle.training import LOSSES, DistillationConfig
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,9 @@ class Clips:
     train: Manifest
     validation: Manifest | None
     labels: list[str]
+    sample_rate: int  # of the waveforms that are asked for, in Hz
+    are_labelled: bool = True  # otherwise a teacher says what is heard in them
+    longest_seconds: float = math.inf  # that the teacher can hear
 
 
 def select_clips(recipe: Recipe) -> Clips:
@@ -25,6 +32,8 @@ def select_clips(recipe: Recipe) -> Clips:
         DataError: the source cannot be used, a split or fold has no clips, there are fewer than two
             classes, or a clip has not exactly one label although the loss is ce.
     """
+    if recipe.distillation is not None:
+        return _unlabelled(recipe, recipe.distillation)
     settings = recipe.data
     given = None if settings.labels is None else list(settings.labels)
     manifest = data.read(Path(settings.source), given)
@@ -42,7 +51,44 @@ def select_clips(recipe: Recipe) -> Clips:
     if recipe.training.loss == "ce":
         for side in (train, validation):
             _check_one_label(side)
-    return Clips(train, validation, labels)
+    return Clips(train, validation, labels, recipe.front_end.sample_rate)
+
+
+def _unlabelled(recipe: Recipe, distillation: DistillationConfig) -> Clips:
+    """Clips for a teacher; both it and the student are to hear all that they can."""
+    teacher = read_teacher(distillation.teacher, recipe.training.loss)
+    manifest = data.read(Path(recipe.data.source), labelled=False)
+    train, validation = _divide(manifest, recipe.data, recipe.seed)
+    if recipe.training.sampling == "balanced":
+        _check_labels_to_balance(train)
+    teacher_rate = teacher.config.front_end.sample_rate
+    rate = max(recipe.front_end.sample_rate, teacher_rate)
+    # Whole hundredths: no rounding between the rates may add a sample too many.
+    longest = math.floor(100 * windows.longest_samples(teacher) / teacher_rate) / 100
+    return Clips(train, validation, teacher.labels, rate, False, longest)
+
+
+def read_teacher(name: str, loss: str) -> Checkpoint:
+    """The checkpoint called `name`, if it can teach a student that is trained with `loss`.
+
+    Raises:
+        UserError: there is none, it has no labels, or its classes exclude each other and the
+            student's do not, or the other way round.
+    """
+    teacher = inference.resolve(name)
+    if not teacher.labels:
+        raise ConfigError(
+            f"distillation.teacher: {name} has no labels, so it cannot say what is heard. Choose a "
+            "model that was trained on labels."
+        )
+    activation = teacher.config.activation
+    if LOSSES[loss].activation != activation:
+        [right] = [name for name, kind in LOSSES.items() if kind.activation == activation]
+        raise ConfigError(
+            f"distillation.teacher: {name} answers with a {activation}, so training.loss must be "
+            f"{right}, not {loss}."
+        )
+    return teacher
 
 
 def _divide(
@@ -61,6 +107,8 @@ def _divide(
 
 
 def _check_labels_to_balance(manifest: Manifest) -> None:
+    if all(manifest.label_sets):
+        return  # of millions of clips as fast as of ten
     for clip in manifest.clips:
         if not clip.labels:
             raise DataError(

@@ -23,12 +23,14 @@ def clip_feeds(recipe: Recipe, clips: Clips, trained: Checkpoint, machine: Machi
     """The clips to train on, in a new order each epoch, and those that validate, in their own."""
     from auricle.training import fit  # here, so that recipes can be read without lightning
 
-    rate = recipe.front_end.sample_rate
-    longest = windows.longest_samples(trained) / rate
+    longest = min(
+        windows.longest_samples(trained) / recipe.front_end.sample_rate, clips.longest_seconds
+    )
+    labels = clips.labels if clips.are_labelled else None
 
     def feed(manifest: data.Manifest, crop_seconds: float, trains: bool) -> "fit.Feed":
         dataset = data.ClipDataset(
-            manifest, clips.labels, rate, crop_seconds, recipe.seed, skip_faulty=True
+            manifest, labels, clips.sample_rate, crop_seconds, recipe.seed, skip_faulty=True
         )
 
         def load(portions: Sampler[list[int]]) -> DataLoader:
@@ -43,15 +45,15 @@ def clip_feeds(recipe: Recipe, clips: Clips, trained: Checkpoint, machine: Machi
                 generator=torch.Generator(),
             )
 
-        return fit.Feed(_order(recipe, dataset) if trains else SequentialSampler(dataset), load)
+        order = _order(recipe, dataset, manifest) if trains else SequentialSampler(dataset)
+        return fit.Feed(order, load)
 
-    train = feed(clips.train, recipe.data.crop_seconds or longest, trains=True)
+    train = feed(clips.train, min(recipe.data.crop_seconds or longest, longest), trains=True)
     validation = feed(clips.validation, longest, trains=False) if clips.validation else None
     return fit.Feeds(train, validation, recipe.data.max_faulty_share)
 
 
-def _order(recipe: Recipe, dataset: data.ClipDataset) -> Shuffle:
+def _order(recipe: Recipe, dataset: data.ClipDataset, manifest: data.Manifest) -> Shuffle:
     if recipe.training.sampling == "shuffle":
         return Shuffle(dataset, recipe.seed)
-    weights = balanced_weights([clip.labels for clip in dataset.clips])
-    return Balanced(dataset, recipe.seed, weights)
+    return Balanced(dataset, recipe.seed, balanced_weights(manifest.table))

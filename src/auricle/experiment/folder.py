@@ -11,6 +11,7 @@ scores.json     of clips kept from training, if the run is one of several or has
 """
 
 import shutil
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ RESULTS = (
 DIFFERENCES_SHOWN = 3
 # Settings that change nothing of what a run gives.
 FREE = ("name", "data.workers")
+# Settings that may be paths; other values of theirs are names, of models for instance.
+PATHS = ("data.source", "initial_weights", "distillation.teacher")
 
 
 def check_free(out: Path, overwrite: bool) -> None:
@@ -81,8 +84,8 @@ def mend(out: Path) -> None:
             previous.rename(out / name)
         for remains in out.glob(f".{name}.*"):
             shutil.rmtree(remains, ignore_errors=True)
-    for remains in out.glob(".*.partial"):
-        remains.unlink()
+    for name in RESULTS:
+        (out / f".{name}.partial").unlink(missing_ok=True)
 
 
 def check_state(out: Path) -> bool:
@@ -118,6 +121,8 @@ def stored_recipe(out: Path) -> Recipe | None:
 def check_same(recipe: Recipe, stored: Recipe, labels: list[str], out: Path) -> None:
     """Refuse to go on with another recipe than the run began with.
 
+    One file may be named by two paths, and may have moved together with the run.
+
     Args:
         labels: of the clips that `recipe` chooses.
 
@@ -130,6 +135,9 @@ def check_same(recipe: Recipe, stored: Recipe, labels: list[str], out: Path) -> 
         for values in (there, here):
             for name in ("mean", "std"):
                 values.pop(f"front_end.{name}", None)
+    for key in PATHS:
+        if key in there and key in here and _is_same_place(there[key], here[key], out):
+            there[key] = here[key]
     different = [key for key in sorted(there | here) if there.get(key) != here.get(key)]
     if not different:
         return
@@ -143,6 +151,19 @@ def check_same(recipe: Recipe, stored: Recipe, labels: list[str], out: Path) -> 
         f"{f'; and {more} more' if more else ''}. Go on with that run's own recipe "
         f"(auricle train --resume {out}), or choose another --out."
     )
+
+
+def _is_same_place(there: str | None, here: str | None, out: Path) -> bool:
+    """Whether two paths are of one file, which may have moved together with `out`."""
+    if there is None or here is None or not Path(here).exists():
+        return there == here
+    if Path(there).exists():
+        return Path(there).samefile(here)
+    before, now = Path(there).parts, Path(here).resolve().parts
+    pairs = zip(reversed(before), reversed(now), strict=False)
+    num_shared = len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
+    moved = Path(*now[: len(now) - num_shared])  # the folder that moved, or one within
+    return num_shared > 0 and out.resolve().is_relative_to(moved)
 
 
 def _comparable(recipe: Recipe) -> dict[str, Any]:

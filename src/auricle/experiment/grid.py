@@ -18,15 +18,16 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from filelock import FileLock, Timeout
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from auricle import config
 from auricle.config import Settings
 from auricle.errors import ConfigError, unknown_name
-from auricle.experiment.folder import RECIPE_FILE, SCORES_FILE
+from auricle.experiment.clips import select_clips
+from auricle.experiment.folder import RECIPE_FILE, SCORES_FILE, check_same, stored_recipe
 from auricle.experiment.read import BUILTIN, read_recipe, recipe_names
 from auricle.experiment.recipe import Recipe
 from auricle.experiment.repeat import Part, parts
@@ -54,6 +55,15 @@ class GridConfig(Settings):
     seeds: int = Field(default=3, ge=1)
     score: Literal["accuracy", "mAP"] = "accuracy"
     cells: tuple[CellConfig, ...] = Field(min_length=1)
+    # A cell that the others are compared with as well as with the first: one of equal size, say.
+    matched: str | None = None
+
+    @model_validator(mode="after")
+    def _check_matched(self) -> Self:
+        names = [cell.name for cell in self.cells]
+        if self.matched is not None and self.matched not in names[1:]:
+            raise ValueError(f"matched must be the name of a cell after the first: {names[1:]}")
+        return self
 
     @field_validator("cells")
     @classmethod
@@ -86,6 +96,7 @@ class Grid:
     name: str
     score: str
     cells: tuple[Cell, ...]
+    matched: str | None = None  # the cell that they are compared with as well
 
 
 def read_grid(source: str | Path, overrides: list[str] | None = None) -> Grid:
@@ -107,7 +118,7 @@ def read_grid(source: str | Path, overrides: list[str] | None = None) -> Grid:
         except ConfigError as error:
             raise ConfigError(f"{source}: cell {cell.name!r}: {error}") from error
         cells.append(Cell(cell.name, built, cell.paper))
-    return Grid(path.stem, settings.score, tuple(cells))
+    return Grid(path.stem, settings.score, tuple(cells), settings.matched)
 
 
 def grid_names() -> list[str]:
@@ -125,7 +136,7 @@ def run_grid(grid: Grid, out: Path, machine: Machine | None = None) -> None:
     """
     for cell, part in _in_order(grid):
         folder = out / folder_name(cell.name) / part.name
-        if (folder / SCORES_FILE).exists() and (folder / RECIPE_FILE).exists():
+        if _is_finished(folder):
             run(part.recipe, folder, resume=True, machine=machine)  # refused if of another recipe
             continue
         print(f"{cell.name}: {part.name}", file=sys.stderr)
@@ -141,16 +152,31 @@ def run_grid(grid: Grid, out: Path, machine: Machine | None = None) -> None:
 
 
 def scores_of(grid: Grid, out: Path) -> dict[str, list[Scores | None]]:
-    """By cell, the scores of its parts; None where a run is still missing."""
+    """By cell, the scores of its parts; None where a run is still missing.
 
-    def scores(folder: Path) -> Scores | None:
-        path = folder / SCORES_FILE
-        return Scores(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+    Raises:
+        ConfigError: a finished run is of another recipe than the cell has now.
+    """
+    return {cell.name: _scores_of(cell, out / folder_name(cell.name)) for cell in grid.cells}
 
-    return {
-        cell.name: [scores(out / folder_name(cell.name) / part.name) for part in cell.parts]
-        for cell in grid.cells
-    }
+
+def _scores_of(cell: Cell, place: Path) -> list[Scores | None]:
+    found: list[Scores | None] = []
+    labels: list[str] | None = None
+    for part in cell.parts:
+        folder = place / part.name
+        stored = stored_recipe(folder) if _is_finished(folder) else None
+        if stored is None:
+            found.append(None)
+            continue
+        labels = labels or select_clips(part.recipe).labels  # of all parts the same
+        check_same(part.recipe, stored, labels, folder)
+        found.append(Scores(**json.loads((folder / SCORES_FILE).read_text(encoding="utf-8"))))
+    return found
+
+
+def _is_finished(folder: Path) -> bool:
+    return (folder / SCORES_FILE).exists() and (folder / RECIPE_FILE).exists()
 
 
 def folder_name(name: str) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, Tag, model_validator
 
 from auricle.config import Settings, told_apart_by_name
-from auricle.data import AugmentationConfig, MixupConfig
+from auricle.data import AugmentationConfig, MixupConfig, OverlapConfig
 from auricle.features import (
     EfficientATConfig,
     FbankConfig,
@@ -13,7 +13,7 @@ from auricle.features import (
     SpecAugmentConfig,
 )
 from auricle.models import InitialPositions
-from auricle.training import TrainingConfig
+from auricle.training import DistillationConfig, TrainingConfig
 
 
 class DataConfig(Settings):
@@ -99,9 +99,11 @@ class Recipe(Settings):
     # How their positions are brought to another length: AST's ablation.
     initial_positions: InitialPositions = "bilinear"
     augmentation: AugmentationConfig = AugmentationConfig()
+    overlap: OverlapConfig = OverlapConfig()
     mixup: MixupConfig = MixupConfig()
     masking: SpecAugmentConfig = SpecAugmentConfig()
     feature_noise: FeatureNoiseConfig = FeatureNoiseConfig()
+    distillation: DistillationConfig | None = None  # None: from labels
     training: TrainingConfig
 
     @model_validator(mode="after")
@@ -119,6 +121,7 @@ class Recipe(Settings):
             }
             for setting in (name for name, is_set in wants_weights.items() if is_set):
                 raise ValueError(f"{setting} needs initial_weights")
+        self._check_teaching()
         if self.training.early_stop is not None:
             self._check_early_stop()
         if self.folds is not None:
@@ -129,6 +132,23 @@ class Recipe(Settings):
             if given:
                 raise ValueError(f"folds and data.{given[0]} cannot be given together; choose one")
         return self
+
+    def _check_teaching(self) -> None:
+        """Refuse what makes no sense with a teacher, and what makes none without."""
+        if self.distillation is None:
+            if self.overlap.rate:
+                raise ValueError("overlap.rate needs distillation: its scenes have no labels")
+            return
+        for_labels = {
+            "data.labels": self.data.labels is not None,
+            "data.test_split": self.data.test_split is not None,
+            "folds": self.folds is not None,
+            "training.label_smoothing": self.training.label_smoothing > 0,
+            "training.freeze": self.training.freeze != "none",
+            "training.optimizer.layer_decay": self.training.optimizer.layer_decay < 1,
+        }
+        for setting in (name for name, is_set in for_labels.items() if is_set):
+            raise ValueError(f"{setting} and distillation cannot be given together; choose one")
 
     def _check_early_stop(self) -> None:
         if self.folds is not None:

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from auricle import data
+from auricle.atomic import write_text
 from auricle.errors import DataError
 from auricle.experiment.recipe import Recipe
 from auricle.experiment.run import run
 from auricle.experiment.scoring import Scores, kept_from_training, score
 from auricle.training import Machine
-from auricle.training.atomic import write_text
 
 SUMMARY_FILE = "summary.json"
 
@@ -61,10 +61,11 @@ def parts(recipe: Recipe) -> list[Part]:
 
 def repeat(
     recipe: Recipe, out: Path, machine: Machine | None = None, overwrite: bool = False
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """Run and score every part of `recipe` that is not finished; returns the summary.
 
-    A part that an earlier call began is resumed, one that it finished is left alone.
+    A part that an earlier call began is resumed, one that it finished is left alone. Of several
+    processes that share the training, the first one scores; the others get None.
 
     Args:
         overwrite: replace the parts that are in `out`.
@@ -77,16 +78,21 @@ def repeat(
     asked = parts(recipe)
     for part in asked:
         kept_from_training(part.recipe)  # before hours of training, not after
-    if overwrite:
+    is_first = fit.is_first_process()
+    if overwrite and is_first:
         for part in asked:
             shutil.rmtree(out / part.name, ignore_errors=True)
     scored = {}
     for number, part in enumerate(asked, start=1):
         folder = out / part.name
-        if fit.is_first_process():
+        if is_first:
             print(f"{part.name}, run {number} of {len(asked)}", file=sys.stderr)
-        run(part.recipe, folder, resume=True, machine=machine)
-        scored[part.name] = score(part.recipe, folder)
+        # Others may look before the first process has taken the old runs away.
+        run(part.recipe, folder, overwrite, not overwrite, machine)
+        if is_first:
+            scored[part.name] = score(part.recipe, folder)
+    if not is_first:
+        return None
     summary = summarize(recipe, scored)
     write_text(out / SUMMARY_FILE, json.dumps(summary, indent=2) + "\n")
     return summary

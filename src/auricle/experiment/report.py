@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from auricle.atomic import write_text
 from auricle.errors import ConfigError
-from auricle.training.atomic import write_text
 from auricle.training.history import Record
 
 RESULT_FILE = "result.json"

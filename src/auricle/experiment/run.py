@@ -9,6 +9,7 @@ import torch
 
 import auricle
 from auricle import checkpoint, config, data, inference, models
+from auricle.atomic import file_beside
 from auricle.checkpoint import Checkpoint
 from auricle.errors import ConfigError
 from auricle.experiment import folder
@@ -18,13 +19,14 @@ from auricle.experiment.folder import RECIPE_FILE
 from auricle.experiment.read import model_settings
 from auricle.experiment.recipe import Recipe
 from auricle.experiment.report import Report, read_report, write_report
+from auricle.experiment.teaching import build_distillation
 from auricle.features import (
     AnyFilterbankConfig,
     FeatureNoise,
     FilterbankConfig,
     SpecAugment,
 )
-from auricle.training import LOSSES, Machine, Supervised, Variation
+from auricle.training import LOSSES, Distillation, Machine, Supervised, Variation
 from auricle.training.history import STATE_FILE, History, Record, Weights
 
 
@@ -56,7 +58,7 @@ def run(
     clips = select_clips(recipe)
     stored = folder.stored_recipe(out) if resume else None
     if stored is not None:
-        folder.check_same(recipe, stored, clips.labels, out)
+        folder.check_same(recipe, stored, clips.labels if clips.are_labelled else [], out)
         finished = read_report(out)
         if finished is not None:
             return finished
@@ -66,7 +68,7 @@ def run(
     resumes = stored is not None and folder.check_state(out)
     if writes:
         _prepare(out, recipe, parts.checkpoint, resumes)
-    history = History(out, parts.step.best_by, partial(_save, parts.checkpoint), resumes)
+    history = History(out, parts.step.best_by, partial(_save, parts), resumes)
     feeds = clip_feeds(recipe, clips, parts.checkpoint, machine)
     fit.fit(parts.step, feeds, recipe.training, history, recipe.seed, machine)
     report = _report(history, clips, parts.checkpoint, machine)
@@ -78,13 +80,15 @@ def run(
 
 def _continued(stored: Recipe, recipe: Recipe) -> Recipe:
     """The recipe that a run began with, with what may change meanwhile."""
-    settings = stored.data.model_copy(update={"workers": recipe.data.workers})
-    return stored.model_copy(update={"data": settings})
+    now = recipe.data
+    settings = stored.data.model_copy(update={"workers": now.workers, "source": now.source})
+    paths = {"initial_weights": recipe.initial_weights, "distillation": recipe.distillation}
+    return stored.model_copy(update={"data": settings, **paths})
 
 
 class _Parts(NamedTuple):
     checkpoint: Checkpoint  # what is trained and saved
-    step: Supervised
+    step: Supervised | Distillation
 
 
 def _build(recipe: Recipe, clips: Clips) -> _Parts:
@@ -97,6 +101,8 @@ def _build(recipe: Recipe, clips: Clips) -> _Parts:
         build_checkpoint(recipe, clips.labels, recipe.front_end.fbank(), initial)
     front_end = _front_end(recipe, clips, initial)
     trained, new_parameters = build_checkpoint(recipe, clips.labels, front_end, initial)
+    if recipe.distillation is not None:
+        return _Parts(trained, build_distillation(recipe, clips, trained, new_parameters))
     step = Supervised(
         trained.fbank,
         trained.model,
@@ -110,14 +116,13 @@ def _build(recipe: Recipe, clips: Clips) -> _Parts:
 
 def _prepare(out: Path, recipe: Recipe, trained: Checkpoint, resumes: bool) -> None:
     """Make the folder ready: for a new run, or for one that goes on."""
+    folder.mend(out)
     if resumes:
-        folder.mend(out)
         return
     folder.clear(out)
     out.mkdir(parents=True, exist_ok=True)
-    beside = out / f".{RECIPE_FILE}.partial"  # a recipe is there whole or not at all
-    config.write_yaml(_resolved(recipe, trained), beside)
-    beside.replace(out / RECIPE_FILE)
+    with file_beside(out / RECIPE_FILE) as part:
+        config.write_yaml(_resolved(recipe, trained), part)
 
 
 def _report(history: History, clips: Clips, trained: Checkpoint, machine: Machine) -> Report:
@@ -209,17 +214,20 @@ def _variation(recipe: Recipe, trained: Checkpoint) -> Variation:
     )
 
 
-def _save(trained: Checkpoint, place: Path, record: Record, weights: Weights) -> None:
+def _save(parts: _Parts, place: Path, record: Record, weights: Weights) -> None:
+    trained = parts.checkpoint
     trained.config = trained.config.model_copy(update={"metrics": record})
-    checkpoint.save(trained, place, weights=weights)
+    checkpoint.save(trained, place, weights=parts.step.to_save(weights))
 
 
 def _provenance(recipe: Recipe) -> dict[str, Any]:
+    teacher = {"teacher": _called(recipe.distillation.teacher)} if recipe.distillation else {}
     return {
         "recipe": recipe.name,
         "seed": recipe.seed,
         "data": _called(recipe.data.source),
         "initial_weights": recipe.initial_weights and _called(recipe.initial_weights),
+        **teacher,
         "auricle": auricle.__version__,
         "torch": torch.__version__,
     }
@@ -235,5 +243,6 @@ def _resolved(recipe: Recipe, trained: Checkpoint) -> dict[str, Any]:
     values = recipe.to_dict()
     values["front_end"] = {"statistics": "given", **trained.config.front_end.to_dict()}
     values["model"] = {"name": recipe.model["name"], **trained.config.model_settings}
-    values["data"]["labels"] = trained.labels
+    if recipe.distillation is None:
+        values["data"]["labels"] = trained.labels
     return values

@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from auricle import data
+from auricle.atomic import write_text
 from auricle.data import Manifest
 from auricle.errors import DataError
 from auricle.evaluation import evaluate
-from auricle.evaluation.report import clip_name
 from auricle.experiment.clips import select_clips
 from auricle.experiment.folder import SCORES_FILE
 from auricle.experiment.recipe import Recipe
 from auricle.inference import Classifier
-from auricle.training.atomic import write_text
 
 METRICS = ("accuracy", "accuracy_interval", "top5_accuracy", "macro_f1", "mAP", "mAUC", "d_prime")
 
@@ -50,7 +49,7 @@ def score(recipe: Recipe, folder: Path) -> Scores:
         name = "average"
     evaluation = evaluate(Classifier.load(str(folder / name)), manifest)
     chosen = evaluation.chosen
-    names = [clip_name(clip, manifest) for clip in evaluation.clips]
+    names = [clip.name_in(manifest.source) for clip in evaluation.clips]
     scores = Scores(
         name,
         clips_of,

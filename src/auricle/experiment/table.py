@@ -1,15 +1,14 @@
 """What a grid found, beside what its paper says: Markdown, CSV and a picture with error bars.
 
 The row of a cell: parameters and multiply-adds for the longest clip the model takes, clips a
-second that it scores (all cells timed in turn, so that a busy machine is busy for all), the score
-as mean and standard deviation over the seeds, and its difference from the first cell.
+second that it scores on this machine's CPU (`speed.py`), the score as mean and standard deviation
+over the seeds, and its differences from the first cell and from the one that matches it in size.
 
 Shapes: S seeds, N clips.
 """
 
 import csv
 import statistics
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,9 @@ from auricle.experiment.clips import select_clips
 from auricle.experiment.grid import Cell, Grid
 from auricle.experiment.read import model_settings
 from auricle.experiment.scoring import Scores
+from auricle.experiment.speed import SPEEDS_FILE, device_name, speeds
 from auricle.inference.description import multiply_adds
 
-TIMED_CLIPS = 16  # in a batch
-TIMED_ROUNDS = 7
 COLUMNS = (
     "cell",
     "parameters",
@@ -41,6 +39,10 @@ COLUMNS = (
     "difference_low",
     "difference_high",
     "p_value",
+    "matched_difference",
+    "matched_low",
+    "matched_high",
+    "matched_p_value",
     "paper",
 )
 
@@ -56,6 +58,7 @@ class Row:
     runs: str  # finished of wanted
     seeds: list[float]  # of those seeds whose runs are all finished
     difference: Difference | None  # from the first cell
+    matched: Difference | None  # from the grid's matched cell
     paper: float | None
 
     @property
@@ -69,13 +72,22 @@ class Row:
         return statistics.stdev(self.seeds) if len(self.seeds) > 1 else None
 
 
-def rows_of(grid: Grid, scores: dict[str, list[Scores | None]]) -> list[Row]:
-    """The rows of a grid, from what `grid.scores_of` found of it."""
+def rows_of(grid: Grid, scores: dict[str, list[Scores | None]], folder: Path) -> list[Row]:
+    """The rows of a grid, from what `grid.scores_of` found of it.
+
+    Args:
+        folder: keeps the speeds of the cells.
+    """
     settings = [_settings(cell) for cell in grid.cells]
     names = [cell.recipe.model["name"] for cell in grid.cells]
-    speeds = measure_speeds(list(zip(names, settings, strict=True)))
+    described = {
+        cell.name: (name, each)
+        for cell, name, each in zip(grid.cells, names, settings, strict=True)
+    }
+    clips_per_second = speeds(described, folder / SPEEDS_FILE)
     correct = _correct(grid, scores)
     groups = _groups(grid.cells[0], scores[grid.cells[0].name])
+    from_matched = _from_matched(grid, correct, groups)
     rows = []
     for index, cell in enumerate(grid.cells):
         found = scores[cell.name]
@@ -85,33 +97,15 @@ def rows_of(grid: Grid, scores: dict[str, list[Scores | None]]) -> list[Row]:
             cell.name,
             sum(parameter.numel() for parameter in network.parameters()),
             multiply_adds(names[index], settings[index], settings[index]["max_frames"]),
-            speeds[index],
+            clips_per_second[cell.name],
             f"{sum(part is not None for part in found)} of {len(found)}",
             _score_of_seeds(cell, found, grid.score),
             _difference(correct[0], correct[index], groups) if index else None,
+            from_matched[index],
             cell.paper,
         )
         rows.append(row)
     return rows
-
-
-def measure_speeds(described: list[tuple[str, dict[str, Any]]]) -> list[float]:
-    """Clips a second that models, as (name, settings), score, 16 of the longest at a time.
-
-    The models take turns; the median over the rounds is given.
-    """
-    networks, features = [], []
-    for name, settings in described:
-        networks.append(models.build(name, settings).eval())
-        features.append(torch.zeros(TIMED_CLIPS, settings["max_frames"], settings["num_mels"]))
-    seconds: list[list[float]] = [[] for _ in described]
-    with torch.inference_mode():
-        for _ in range(TIMED_ROUNDS + 1):
-            for index, network in enumerate(networks):
-                started = time.perf_counter()
-                network(features[index])
-                seconds[index].append(time.perf_counter() - started)
-    return [TIMED_CLIPS / statistics.median(times[1:]) for times in seconds]  # the first warms up
 
 
 def write_table(grid: Grid, scores: dict[str, list[Scores | None]], folder: Path) -> str:
@@ -123,7 +117,7 @@ def write_table(grid: Grid, scores: dict[str, list[Scores | None]], folder: Path
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    rows = rows_of(grid, scores)
+    rows = rows_of(grid, scores, folder)
     text = markdown(grid, rows, _footnotes(grid, scores))
     (folder / "table.md").write_text(text, encoding="utf-8")
     with (folder / "table.csv").open("w", newline="", encoding="utf-8") as file:
@@ -137,11 +131,15 @@ def write_table(grid: Grid, scores: dict[str, list[Scores | None]], folder: Path
 def markdown(grid: Grid, rows: list[Row], note: str) -> str:
     """The table for people, and below it the note on what it can show."""
     unit = "accuracy, %" if grid.score == "accuracy" else grid.score
-    lines = [
-        f"| {grid.name} | parameters | multiply-adds | clips/s | runs "
-        f"| {unit}: mean +- std (seeds) | difference from the first (95 % interval, p) | paper |",
-        "|---|---|---|---|---|---|---|---|",
+    first = grid.cells[0].name
+    differences = [f"difference from {name}" for name in (first, grid.matched) if name]
+    titles = [
+        *(grid.name, "parameters", "multiply-adds", "clips/s", "runs"),
+        f"{unit}: mean +- std (seeds)",
+        *(f"{title} (95 % interval, p)" for title in differences),
+        "paper",
     ]
+    lines = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
     for row in rows:
         cells = [
             row.cell,
@@ -151,10 +149,11 @@ def markdown(grid: Grid, rows: list[Row], note: str) -> str:
             row.runs,
             _score_text(grid, row),
             _difference_text(row.difference),
+            *([_difference_text(row.matched)] if grid.matched else []),
             "" if row.paper is None else f"{row.paper:g}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, ""]) + (f"\n{note}" if note else "")
+    return "\n".join([*lines, "", note])
 
 
 def draw(grid: Grid, rows: list[Row], path: Path) -> None:
@@ -227,6 +226,19 @@ def _difference(first: Tensor | None, other: Tensor | None, groups: Tensor) -> D
     return paired_difference(other, first, seed=0, groups=groups)
 
 
+def _from_matched(
+    grid: Grid, correct: list[Tensor | None], groups: Tensor
+) -> list[Difference | None]:
+    """Of each cell its difference from the grid's matched cell, if it has one."""
+    if grid.matched is None:
+        return [None for _ in grid.cells]
+    matched = [cell.name for cell in grid.cells].index(grid.matched)
+    return [
+        None if index == matched else _difference(correct[matched], right, groups)
+        for index, right in enumerate(correct)
+    ]
+
+
 def _settings(cell: Cell) -> dict[str, Any]:
     """All settings of the cell's model, with the classes of its data."""
     num_classes = len(select_clips(cell.recipe).labels)
@@ -256,13 +268,15 @@ def _difference_text(found: Difference | None) -> str:
 
 
 def _footnotes(grid: Grid, scores: dict[str, list[Scores | None]]) -> str:
-    """What the differences mean, and the smallest that these clips are likely to show."""
+    """What was timed where, what the differences mean, and the smallest that is likely to show."""
+    timed = f"Clips/s: on the CPU, {device_name()}.\n"
     correct = _correct(grid, scores)[0]
     if correct is None or not 0 < correct.float().mean() < 1 or correct.shape[1] < 10:
-        return ""
+        return timed
     accuracy, clips = correct.float().mean().item(), correct.shape[1]
     least = 100 * smallest_difference(clips, accuracy)
     return (
+        f"{timed}\n"
         f"Differences are paired over the {clips} clips; their intervals say what other clips (of "
         "other speakers or recordings, where these are known) could have given, the standard "
         "deviation what other seeds do. With one run a side, these "
@@ -272,10 +286,11 @@ def _footnotes(grid: Grid, scores: dict[str, list[Scores | None]]) -> str:
 
 
 def _values(row: Row) -> list[Any]:
-    found = row.difference
-    of_difference: list[float | None] = [None] * 4
-    if found is not None:
-        of_difference = [found.mean, found.low, found.high, found.p_value]
+    differences = [*_numbers(row.difference), *_numbers(row.matched)]
     seeds = " ".join(f"{seed:.6f}" for seed in row.seeds)
     costs = [row.parameters, row.multiply_adds, round(row.clips_per_second, 1), row.runs]
-    return [row.cell, *costs, seeds, row.mean, row.std, *of_difference, row.paper]
+    return [row.cell, *costs, seeds, row.mean, row.std, *differences, row.paper]
+
+
+def _numbers(found: Difference | None) -> list[float | None]:
+    return [None] * 4 if found is None else [found.mean, found.low, found.high, found.p_value]

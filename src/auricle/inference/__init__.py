@@ -1,15 +1,22 @@
 """A checkpoint and a sound become labels."""
 
-from auricle.inference.classifier import Classifier, Prediction, Segment
+from auricle.inference.classifier import Classifier
+from auricle.inference.embedder import Embedder
 from auricle.inference.ensemble import Ensemble
-from auricle.inference.names import builtin_names, load_model, resolve
+from auricle.inference.names import builtin_names, check_distinct, load_model, resolve
+from auricle.inference.ontology import Group
+from auricle.inference.recognition import Prediction, Recognition, Segment
 
 __all__ = [
     "Classifier",
+    "Embedder",
     "Ensemble",
+    "Group",
     "Prediction",
+    "Recognition",
     "Segment",
     "builtin_names",
+    "check_distinct",
     "load_model",
     "resolve",
 ]

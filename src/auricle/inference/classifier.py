@@ -4,7 +4,6 @@ Shapes: S samples, B waveforms, C classes, D width of the embedding.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, overload
 
@@ -14,30 +13,15 @@ from torch import Tensor
 from auricle import audio, checkpoint
 from auricle.errors import AudioError, CheckpointError, ConfigError
 from auricle.inference import device as devices
-from auricle.inference import hub, names, windows
+from auricle.inference import hub, names, ontology, recognition, windows
+from auricle.inference.ontology import Group
+from auricle.inference.recognition import Prediction, Recognition, Segment
 from auricle.inference.waveform import Waveform, to_mono
 from auricle.inference.windows import Window
 
 MAX_BATCH_SAMPLES = 1 << 20  # in one forward pass, 65 s at 16 kHz: bounds the memory it takes
 
 Scorer = Callable[[Tensor, Tensor], Tensor]  # waveforms (B, S), lengths (B,) -> (B, C) or (B, D)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A label and its score, from 0 to 1."""
-
-    label: str
-    score: float
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A part of a recording, in seconds, and the scores `(C,)` of what is heard in it."""
-
-    start: float
-    end: float
-    scores: Tensor
 
 
 class Classifier:
@@ -91,6 +75,11 @@ class Classifier:
         return self.checkpoint.labels
 
     @property
+    def thresholds(self) -> tuple[float, ...] | None:
+        """From which score on each label is recognised; None: nothing was calibrated."""
+        return self.checkpoint.config.thresholds
+
+    @property
     def sample_rate(self) -> int:
         """What the model hears, in Hz; other rates are resampled."""
         return self.checkpoint.config.front_end.sample_rate
@@ -106,8 +95,29 @@ class Classifier:
         Raises:
             AudioError: the sound cannot be read, or is too short.
         """
+        return self.recognise_file(source, top).best
+
+    def recognise_file(self, source: audio.Source, top: int = 5) -> Recognition:
+        """`classify_file`, and besides which labels are recognised, and whether there is any sound.
+
+        A recording is silent where each of its windows is.
+
+        Raises:
+            AudioError: the sound cannot be read, or is too short.
+        """
         check_top(top)
-        return self.rank(self.score_file(source), top)
+        return self.interpret(self.whole(self.segments(source)), top)
+
+    def group_file(self, source: audio.Source, top: int = 5) -> list[Group]:
+        """The `top` best groups of a sound file: `groups`.
+
+        Raises:
+            AudioError: the sound cannot be read, or is too short.
+            CheckpointError: the labels are not those of AudioSet.
+        """
+        check_top(top)
+        self.check_groups()
+        return self.groups(self.whole(self.segments(source)), top)
 
     @overload
     def classify(
@@ -128,12 +138,28 @@ class Classifier:
         Raises:
             AudioError: a waveform of another form, without samples, too short, or not finite.
         """
+        if isinstance(waveform, list):
+            return [answer.best for answer in self.recognise(waveform, sample_rate, top)]
+        return self.recognise(waveform, sample_rate, top).best
+
+    @overload
+    def recognise(
+        self, waveform: list[Waveform], sample_rate: int, top: int = 5
+    ) -> list[Recognition]: ...
+    @overload
+    def recognise(self, waveform: Waveform, sample_rate: int, top: int = 5) -> Recognition: ...
+    def recognise(
+        self, waveform: Waveform | list[Waveform], sample_rate: int, top: int = 5
+    ) -> Recognition | list[Recognition]:
+        """`recognise_file` for a waveform, or a list of them; arguments are those of `classify`."""
         check_top(top)
         if isinstance(waveform, list):
-            scores = self.score_waveforms(self._prepare_all(waveform, sample_rate))
-            return [self.rank(row, top) for row in scores]
-        [scores] = self.score_waveforms([self._prepare(waveform, sample_rate)])
-        return self.rank(scores, top)
+            prepared = self._prepare_all(waveform, sample_rate)
+        else:
+            prepared = [self._prepare(waveform, sample_rate)]
+        rows = zip(prepared, self.score_waveforms(prepared), strict=True)
+        answers = [self.interpret(self._heard(each, scores), top) for each, scores in rows]
+        return answers if isinstance(waveform, list) else answers[0]
 
     def embed(self, waveform: Waveform | list[Waveform], sample_rate: int) -> Tensor:
         """What the model's head reads, `(D,)`, or `(B, D)` for a list; the mean over windows.
@@ -161,13 +187,35 @@ class Classifier:
             scores = self._run(batch, self.checkpoint.score)
             for window, row in zip(batch, scores, strict=True):
                 start, end = window.start / self.sample_rate, window.end / self.sample_rate
-                yield Segment(start, end, row)
+                yield Segment(start, end, row, recognition.level(window.waveform))
 
-    def rank(self, scores: Tensor, top: int) -> list[Prediction]:
-        """The `top` best labels for scores `(C,)`, best first; all of them if there are fewer."""
-        best = scores.topk(min(top, len(self.labels)))
-        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        return [Prediction(self.labels[index], score) for index, score in pairs]
+    def whole(self, segments: Iterable[Segment]) -> Segment:
+        """Consecutive windows of a recording as one segment, as loud as the loudest of them."""
+        parts = list(segments)
+        scores = self.aggregate(part.scores[None] for part in parts)
+        loudest = max(part.level for part in parts)
+        return Segment(parts[0].start, parts[-1].end, scores, loudest)
+
+    def interpret(self, segment: Segment, top: int = 5) -> Recognition:
+        """The `top` best labels of a segment, which are recognised, and whether it is silent."""
+        return recognition.recognise(segment, self.labels, self.thresholds, top)
+
+    def groups(self, segment: Segment, top: int = 5) -> list[Group]:
+        """The `top` best groups of a segment, recognised ones first: see `ontology.groups`.
+
+        Raises:
+            CheckpointError: the labels are not those of AudioSet.
+        """
+        reached = recognition.reached(segment, self.thresholds)
+        return ontology.groups(self.labels, segment.scores.tolist(), reached)[:top]
+
+    def check_groups(self) -> None:
+        """Make sure that the labels can be grouped.
+
+        Raises:
+            CheckpointError: they are not those of AudioSet.
+        """
+        ontology.ids_of(self.labels)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the checkpoint into `folder`, from which `load` reads it."""
@@ -183,6 +231,12 @@ class Classifier:
 
     def _prepare(self, waveform: Waveform, sample_rate: int) -> Tensor:
         return to_mono(waveform, sample_rate, self.sample_rate)
+
+    def _heard(self, waveform: Tensor, scores: Tensor) -> Segment:
+        """A prepared waveform, however long, as one segment."""
+        pieces = windows.split([waveform], self._window_samples)
+        loudest = max(recognition.level(piece.waveform) for piece in pieces)
+        return Segment(0.0, len(waveform) / self.sample_rate, scores, loudest)
 
     def _prepare_all(self, waveforms: list[Waveform], sample_rate: int) -> list[Tensor]:
         prepared = []

@@ -1,15 +1,15 @@
 """What a model is made of and what it costs: parameters, multiply-adds, tokens."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from auricle import checkpoint, features, models
+from auricle import models
 from auricle.checkpoint import Checkpoint
-from auricle.inference.names import resolve
+from auricle.convert import labels
+from auricle.inference import names
 from auricle.inference.windows import longest_frames, longest_samples
 
 
@@ -24,10 +24,11 @@ def describe(name_or_path: str) -> dict[str, Any]:
         CheckpointError: nothing is called so.
         ConfigError: there is no such size.
     """
-    model, _, size = name_or_path.partition("-")
-    if model in models.MODELS and size and not Path(name_or_path).exists():
-        return {"name": name_or_path, **_facts(_sized(model, size))}
-    return {"name": name_or_path, **_facts(resolve(name_or_path))}
+    if names.is_size(name_or_path):
+        with torch.device("meta"):
+            sized = names.untrained(name_or_path, labels.read("audioset"))
+        return {"name": name_or_path, **_facts(sized)}
+    return {"name": name_or_path, **_facts(names.resolve(name_or_path))}
 
 
 def multiply_adds(model: str, settings: dict[str, Any], frames: int) -> int:
@@ -38,16 +39,6 @@ def multiply_adds(model: str, settings: dict[str, Any], frames: int) -> int:
         with FlopCounterMode(display=False) as counter:
             network(features)
     return counter.get_total_flops() // 2  # a multiplication and an addition are two
-
-
-def _sized(model: str, size: str) -> Checkpoint:
-    from auricle.convert import labels
-
-    front_end: Any = features.FILTERBANKS[models.MODELS[model].front_end].config.model_validate({})
-    with torch.device("meta"):
-        return checkpoint.create(
-            model, {"size": size}, front_end, labels.read("audioset"), "sigmoid"
-        )
 
 
 def _facts(described: Checkpoint) -> dict[str, Any]:

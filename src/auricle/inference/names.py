@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
-from auricle import checkpoint, convert
+from auricle import checkpoint, convert, features, models
 from auricle.errors import CheckpointError, unknown_name
 from auricle.inference import hub
 
@@ -39,6 +40,27 @@ def resolve(name_or_path: str | Path) -> checkpoint.Checkpoint:
         raise CheckpointError(
             f"{error.filename}: permission denied. Make it readable for the user who runs this."
         ) from error
+
+
+def is_size(name: str) -> bool:
+    """Whether `name` is a model and a published size, such as "ast-base", and no path."""
+    model, _, size = name.partition("-")
+    return model in models.MODELS and bool(size) and not Path(name).exists()
+
+
+def untrained(name: str, labels: list[str]) -> checkpoint.Checkpoint:
+    """A model of a published size, such as "ham_ast-tiny", with fresh weights.
+
+    Args:
+        labels: of its classes; without any it has no head.
+
+    Raises:
+        ConfigError: there is no such size.
+    """
+    model, _, size = name.partition("-")
+    kind = features.FILTERBANKS[models.MODELS[model].front_end]
+    front_end: Any = kind.config.model_validate({})
+    return checkpoint.create(model, {"size": size}, front_end, labels, "sigmoid")
 
 
 def check_distinct(names_or_paths: Sequence[str | Path]) -> None:

@@ -20,7 +20,7 @@ from auricle.features.mel import hz_to_mel
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from auricle.inference.classifier import Prediction
+    from auricle.inference.recognition import Recognition
 
 MAX_COLUMNS = 4096  # of the picture; more would not be seen
 SIZE_INCHES = (11.0, 4.0)
@@ -39,10 +39,10 @@ def check_installed() -> None:
     require("matplotlib.figure", "plot", "drawing")
 
 
-def save(
-    sound: Path, seconds: float, predictions: "list[Prediction]", fbank: Filterbank, out: Path
-) -> None:
-    """Draw the sound file `sound`, `seconds` long, and its labels into the picture `out`.
+def save(sound: Path, heard: "Recognition", fbank: Filterbank, out: Path) -> None:
+    """Draw the sound file `sound` and what was heard in it into the picture `out`.
+
+    Labels below their thresholds are grey.
 
     Raises:
         ConfigError: the picture cannot be written, or its format is unknown.
@@ -55,9 +55,9 @@ def save(
     left, right = figure.subplots(1, 2, width_ratios=(3, 1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AudioWarning)  # said when the sound was classified
-        image = spectrogram(sound, seconds, fbank)
-    _draw_spectrogram(left, image, seconds, fbank)
-    _draw_labels(right, predictions)
+        image = spectrogram(sound, heard.end, fbank)
+    _draw_spectrogram(left, image, heard.end, fbank)
+    _draw_labels(right, heard)
     figure.suptitle(sound.name, parse_math=False)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -126,12 +126,16 @@ def _mel_bin(hz: float, fbank: Filterbank) -> float:
     return float((mel - lowest) / (highest - lowest) * (config.num_mels + 1) - 1)
 
 
-def _draw_labels(axes: "Axes", predictions: "list[Prediction]") -> None:
-    places = range(len(predictions))
-    bars = axes.barh(places, [prediction.score for prediction in predictions], color="tab:blue")
-    axes.bar_label(bars, [f"{prediction.score:.1%}" for prediction in predictions], padding=3)
-    axes.set_yticks(places, [prediction.label for prediction in predictions], parse_math=False)
+def _draw_labels(axes: "Axes", heard: "Recognition") -> None:
+    shown, places = heard.shown, range(len(heard.shown))
+    grey = [heard.silence or prediction.recognised is False for prediction in shown]
+    colours = ["lightgrey" if is_grey else "tab:blue" for is_grey in grey]
+    bars = axes.barh(places, [prediction.score for prediction in shown], color=colours)
+    axes.bar_label(bars, [f"{prediction.score:.1%}" for prediction in shown], padding=3)
+    axes.set_yticks(places, [prediction.label for prediction in shown], parse_math=False)
     axes.invert_yaxis()  # best on top
     axes.set_xlim(0.0, 1.25)  # a score of 1 leaves room for its number
     axes.set_xticks([])
     axes.spines[["top", "right", "bottom"]].set_visible(False)
+    if all(grey):
+        axes.set_title("silence" if heard.silence else "nothing recognised", fontsize="medium")

@@ -6,11 +6,13 @@ from typing import Any
 
 from auricle.config import from_dict
 from auricle.errors import ConfigError, unknown_name
+from auricle.models.asda import ASDA, ASDA_SIZES, ASDAConfig
 from auricle.models.ast import AST, ASTConfig
 from auricle.models.ham_ast import HAMASTConfig, build_ham_ast
 from auricle.models.layers import layers_of
 from auricle.models.mobilenet import WIDTHS, MobileNet, MobileNetConfig
 from auricle.models.model import Model, ModelConfig
+from auricle.models.multiscale_ast import MULTISCALE_SIZES, MultiscaleAST, MultiscaleASTConfig
 from auricle.models.patches import adapt_positions
 from auricle.models.sizes import SIZES
 from auricle.models.transfer import InitialPositions, TransferReport, transfer
@@ -32,8 +34,10 @@ class ModelEntry:
 
 
 MODELS = {
+    "asda": ModelEntry(ASDAConfig, ASDA, ASDA_SIZES),
     "ast": ModelEntry(ASTConfig, AST, SIZES),
     "ham_ast": ModelEntry(HAMASTConfig, build_ham_ast, SIZES),
+    "multiscale_ast": ModelEntry(MultiscaleASTConfig, MultiscaleAST, MULTISCALE_SIZES),
     "mobilenet": ModelEntry(MobileNetConfig, MobileNet, WIDTHS, "efficientat"),
 }
 
@@ -60,9 +64,11 @@ def build(name: str, settings: dict[str, Any]) -> Model:
 
 
 __all__ = [
+    "ASDA",
     "AST",
     "MODELS",
     "SIZES",
+    "ASDAConfig",
     "ASTConfig",
     "HAMASTConfig",
     "InitialPositions",
@@ -71,6 +77,8 @@ __all__ = [
     "Model",
     "ModelConfig",
     "ModelEntry",
+    "MultiscaleAST",
+    "MultiscaleASTConfig",
     "TransferReport",
     "adapt_positions",
     "build",

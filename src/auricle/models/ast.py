@@ -13,11 +13,11 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from auricle.errors import AudioError, ConfigError
-from auricle.models.encoder import Encoder, EncoderBlock, SelfAttention, initialize_linear_layers
-from auricle.models.model import Model, ModelConfig, all_whole, check_mels
+from auricle.models.differential_attention import DifferentialConfig, build_attention, check_heads
+from auricle.models.encoder import Encoder, EncoderBlock, initialize_linear_layers
+from auricle.models.model import Model, ModelConfig, all_whole
 from auricle.models.packing import TokenLayout
-from auricle.models.patches import PatchEmbedding, Positions, grid_length
+from auricle.models.patches import PatchEmbedding, Positions, check_clips, grid_length
 from auricle.models.patchout import leave_out
 
 Side = tuple[int, int]
@@ -43,6 +43,7 @@ class ASTConfig(ModelConfig):
     drop_path: float = Field(0.0, ge=0, lt=1)
     patchout: float = Field(0.0, ge=0, lt=1)  # share of a clip's patches that training leaves out
     readout: Literal["prefix_mean", "cls", "patch_mean"] = "prefix_mean"
+    differential: DifferentialConfig | None = None  # None: softmax attention
 
     @model_validator(mode="after")
     def _check(self) -> "ASTConfig":
@@ -53,10 +54,7 @@ class ASTConfig(ModelConfig):
                 f"patch {self.patch} does not fit into num_mels ({self.num_mels}) x "
                 f"max_frames ({self.max_frames})"
             )
-        if self.width % self.num_heads:
-            raise ValueError(
-                f"width ({self.width}) must be a multiple of num_heads ({self.num_heads})"
-            )
+        check_heads(self.differential, self.width, self.num_heads)
         return self
 
     @property
@@ -114,9 +112,6 @@ class AST(Model):
         self.before_norm = nn.ModuleDict(before_norm or {})
         self.after_norm = nn.ModuleDict(after_norm or {})
 
-    def forward(self, features: Tensor, frame_counts: Tensor | None = None) -> Tensor:
-        return self.head(self.embed(features, frame_counts))
-
     def embed(self, features: Tensor, frame_counts: Tensor | None = None) -> Tensor:
         """What the head reads: one vector `(B, D)` for each clip."""
         tokens, layout = self.encode(features, frame_counts)
@@ -131,12 +126,13 @@ class AST(Model):
             AudioError: a clip is shorter than one patch.
             ConfigError: the features are longer than the positions or have other mel bins.
         """
-        self._check(features, frame_counts)
-        grid = self.patches(features)[:, :, : self.config.columns]
+        config = self.config
+        check_clips(features, frame_counts, config, config.patch[1], config.stride[1])
+        grid = self.patches(features)[:, :, : config.columns]
         layout = self._layout(grid, frame_counts, features.shape[1])
         patches = layout.pack(grid + self.positions.grid[:, : layout.columns])
-        if self.training and self.config.patchout:
-            patches, layout = leave_out(patches, layout, self.config.patchout)
+        if self.training and config.patchout:
+            patches, layout = leave_out(patches, layout, config.patchout)
         prefix = (self.prefix_tokens + self.positions.prefix).expand(len(features), -1, -1)
         tokens = torch.cat([prefix, patches], dim=1)
         tokens = self.encoder(tokens, layout.attention_mask(tokens.device))
@@ -160,24 +156,6 @@ class AST(Model):
             counts = torch.div(frame_counts - patch, stride, rounding_mode="floor") + 1
         return TokenLayout(self.config.num_prefix_tokens, rows, columns, counts)
 
-    def _check(self, features: Tensor, frame_counts: Tensor | None) -> None:
-        frames, config = features.shape[1], self.config
-        check_mels(features, config)
-        if torch.compiler.is_compiling() or features.is_meta:
-            return
-        shortest = frames if frame_counts is None else int(frame_counts.min())
-        if shortest < config.patch[1]:
-            raise AudioError(
-                f"a clip has {shortest} frames, one patch needs {config.patch[1]}: "
-                "give a longer clip, or fill it up (front_end.padding.frames)."
-            )
-        longest = frames if frame_counts is None else int(frame_counts.max())
-        if grid_length(longest, config.patch[1], config.stride[1]) > config.columns:
-            raise ConfigError(
-                f"a clip has {longest} frames, the model's positions end at "
-                f"{config.max_frames}: cut it into windows, as Classifier does."
-            )
-
 
 class Head(nn.Module):
     """LayerNorm, then one linear layer: `(B, D)` to `(B, C)`."""
@@ -200,7 +178,9 @@ def _head(config: ASTConfig) -> nn.Module:
 def _block(config: ASTConfig, index: int) -> EncoderBlock:
     # The rate of stochastic depth grows in a line, from 0 in the first block.
     drop_path = config.drop_path * index / max(1, config.depth - 1)
-    attention = SelfAttention(config.width, config.num_heads, config.dropout)
+    attention = build_attention(
+        config.differential, config.width, config.num_heads, index, config.dropout
+    )
     return EncoderBlock(
         config.width, attention, config.mlp_ratio, config.norm_epsilon, config.dropout, drop_path
     )

@@ -77,7 +77,7 @@ class DropPath(nn.Module):
 
 
 class EncoderBlock(nn.Module):
-    """Attention, then a perceptron, each behind a norm and a residual path (pre-LN ViT block).
+    """Attention, then a perceptron, each behind a norm and in a residual path (pre-LN ViT block).
 
     Args:
         attention: the token mixer; a paper that changes attention changes only this.
@@ -101,8 +101,22 @@ class EncoderBlock(nn.Module):
         self.mlp = FeedForward(width, int(width * mlp_ratio), nn.GELU(), dropout)
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        return self.trace(tokens, mask)[0]
+
+    def trace(self, tokens: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What `forward` gives, and what the perceptron says of every token, both `(B, N, D)`."""
         tokens = tokens + self.drop_path(self.attention(self.attention_norm(tokens), mask))
-        return tokens + self.drop_path(self.mlp(self.mlp_norm(tokens)))
+        said = self.mlp(self.mlp_norm(tokens))
+        return tokens + self.drop_path(said), said
+
+
+class PostNormBlock(EncoderBlock):
+    """The same with each norm after its residual sum (post-LN, Vaswani et al. 2017)."""
+
+    def trace(self, tokens: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        tokens = self.attention_norm(tokens + self.drop_path(self.attention(tokens, mask)))
+        said = self.mlp(tokens)
+        return self.mlp_norm(tokens + self.drop_path(said)), said
 
 
 class Encoder(nn.Module):
@@ -116,6 +130,15 @@ class Encoder(nn.Module):
         for block in self.blocks:
             tokens = block(tokens, mask)
         return tokens
+
+    def trace(self, tokens: Tensor, mask: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+        """What `forward` gives, and what each block's perceptron said, `(B, N, D)` all."""
+        said = []
+        for block in self.blocks:
+            assert isinstance(block, EncoderBlock), "only these can say it"
+            tokens, here = block.trace(tokens, mask)
+            said.append(here)
+        return tokens, said
 
 
 def initialize_linear_layers(module: nn.Module) -> None:

@@ -100,9 +100,6 @@ class MobileNet(Model):
         self.head = Head(hidden, config) if config.num_classes else nn.Identity()
         self.apply(_initialize)
 
-    def forward(self, features: Tensor, frame_counts: Tensor | None = None) -> Tensor:
-        return self.head(F.hardswish(self.hidden(self.embed(features, frame_counts))))
-
     def embed(self, features: Tensor, frame_counts: Tensor | None = None) -> Tensor:
         """The last map averaged over time and frequency, `(B, D)`: what `hidden` reads.
 
@@ -117,6 +114,11 @@ class MobileNet(Model):
         maps = maps.contiguous(memory_format=torch.channels_last)
         maps, columns = self.top(*self.encoder(maps, columns))
         return columns.mean(maps)
+
+    def classify(self, embeddings: Tensor) -> Tensor:
+        """Logits `(B, C)` of what `embed` gives, by way of the wide layer before the head."""
+        logits: Tensor = self.head(F.hardswish(self.hidden(embeddings)))
+        return logits
 
     def num_tokens(self, frames: int) -> int:
         """Places of the last map, over which the embedding is the mean."""

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from auricle.config import Settings
-from auricle.errors import ConfigError
+from auricle.errors import AudioError, ConfigError
+from auricle.models.layers import BEFORE_BLOCKS
 
 
 class ModelConfig(Settings, ABC):
@@ -35,14 +36,24 @@ class Model(nn.Module, ABC):
 
     Attributes:
         head: the classifier; all its parameters are new where the classes are.
+        before_blocks: how the names of parameters begin that are of layer 0 in `layers_of`.
     """
 
     config: ModelConfig
     head: nn.Module
+    before_blocks: tuple[str, ...] = BEFORE_BLOCKS
+
+    def forward(self, features: Tensor, frame_counts: Tensor | None = None) -> Tensor:
+        return self.classify(self.embed(features, frame_counts))
 
     @abstractmethod
     def embed(self, features: Tensor, frame_counts: Tensor | None = None) -> Tensor:
         """What the classifier's last layers read: one vector `(B, D)` for each clip."""
+
+    def classify(self, embeddings: Tensor) -> Tensor:
+        """Logits `(B, C)` of what `embed` gives."""
+        logits: Tensor = self.head(embeddings)
+        return logits
 
     @abstractmethod
     def num_tokens(self, frames: int) -> int:
@@ -59,6 +70,22 @@ def check_mels(features: Tensor, config: ModelConfig) -> None:
     if mels != config.num_mels:
         raise ConfigError(
             f"features have {mels} mel bins, the model was built for {config.num_mels}."
+        )
+
+
+def check_shortest(features: Tensor, frame_counts: Tensor | None, patch: int) -> None:
+    """Refuse clips of less than one patch, as far as their lengths may be asked.
+
+    Raises:
+        AudioError: a clip has fewer than `patch` frames.
+    """
+    if torch.compiler.is_compiling() or features.is_meta:
+        return
+    shortest = features.shape[1] if frame_counts is None else int(frame_counts.min())
+    if shortest < patch:
+        raise AudioError(
+            f"a clip has {shortest} frames, one patch needs {patch}: "
+            "give a longer clip, or fill it up (front_end.padding.frames)."
         )
 
 

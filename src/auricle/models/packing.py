@@ -96,5 +96,31 @@ class TokenLayout:
         return rows * self.columns + columns
 
 
+class TimeMajorLayout(TokenLayout):
+    """The same for a model that reads the grid column by column: padding is at the end anyway."""
+
+    def coordinates(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        places = torch.arange(self.num_patches, device=device)[None]
+        if self.kept is not None:
+            places = self.kept.clamp(min=0)
+        return places % self.rows, places // self.rows
+
+    def pack(self, grid: Tensor) -> Tensor:
+        if self.kept is not None:
+            return super().pack(grid)
+        return self._clear(grid.transpose(1, 2).flatten(1, 2))
+
+    def unpack(self, tokens: Tensor) -> Tensor:
+        if self.kept is not None:
+            return super().unpack(tokens)
+        return self._clear(tokens).unflatten(1, (self.columns, self.rows)).transpose(1, 2)
+
+    def _clear(self, tokens: Tensor) -> Tensor:
+        """Zeros where a clip has no patch."""
+        if self.column_counts is None:
+            return tokens
+        return tokens.masked_fill(~self.valid(tokens.device)[..., None], 0)
+
+
 def _gather(tokens: Tensor, source: Tensor) -> Tensor:
     return tokens.gather(1, source[..., None].expand(-1, -1, tokens.shape[2]))

@@ -8,10 +8,34 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from auricle.errors import ConfigError
+from auricle.models.model import ModelConfig, check_mels, check_shortest
+
 
 def grid_length(length: int, patch: int, stride: int) -> int:
     """Patches of size `patch` that fit into `length` at steps of `stride`; 0 if none does."""
     return max(0, (length - patch) // stride + 1)
+
+
+def check_clips(
+    features: Tensor, frame_counts: Tensor | None, config: ModelConfig, patch: int, stride: int
+) -> None:
+    """Refuse clips that patches of `patch` frames at steps of `stride` cannot be cut from.
+
+    Raises:
+        AudioError: a clip is shorter than one patch.
+        ConfigError: a clip is longer than the model's positions or has other mel bins.
+    """
+    check_mels(features, config)
+    check_shortest(features, frame_counts, patch)
+    if torch.compiler.is_compiling() or features.is_meta:
+        return
+    longest = features.shape[1] if frame_counts is None else int(frame_counts.max())
+    if grid_length(longest, patch, stride) > grid_length(config.max_frames, patch, stride):
+        raise ConfigError(
+            f"a clip has {longest} frames, the model's positions end at "
+            f"{config.max_frames}: cut it into windows, as Classifier does."
+        )
 
 
 class PatchEmbedding(nn.Module):
@@ -49,6 +73,45 @@ class Positions(nn.Module):
         self.register_buffer("image", None, persistent=False)
         nn.init.trunc_normal_(self.prefix, std=0.02)
         nn.init.trunc_normal_(self.grid, std=0.02)
+
+
+class SinCosPositions(nn.Module):
+    """Fixed positions of the patch grid `(F, C, D)`, for any number of columns.
+
+    Args:
+        columns: how many are kept at hand; further ones are made when a clip needs them.
+        are_stored: whether those go with the weights, as a table that was read from a file does.
+    """
+
+    table: Tensor
+
+    def __init__(self, rows: int, columns: int, width: int, are_stored: bool = False):
+        super().__init__()
+        table = sin_cos_positions(rows, columns, width)
+        self.register_buffer("table", table, persistent=are_stored)
+
+    def forward(self, columns: int) -> Tensor:
+        """Positions of the first `columns` columns, `(F, columns, D)`."""
+        rows, known, width = self.table.shape
+        if columns <= known:
+            return self.table[:, :columns]
+        further = sin_cos_positions(rows, columns, width)[:, known:]
+        return torch.cat([self.table, further.to(self.table)], dim=1)
+
+
+def sin_cos_positions(rows: int, columns: int, width: int) -> Tensor:
+    """Sines and cosines of a patch's row in the first half of its position, of its column after.
+
+    Source: as EAT and ASDA are released, in which w_k = 10000^(-k / (D / 4)); `width` is a
+    multiple of 4.
+    """
+    quarter = width // 4
+    frequencies = 10000.0 ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
+    angles = torch.arange(max(rows, columns), dtype=torch.float64)[:, None] * frequencies
+    steps = torch.cat([angles.sin(), angles.cos()], dim=1).float()
+    along_rows = steps[:rows, None].expand(-1, columns, -1)
+    along_columns = steps[None, :columns].expand(rows, -1, -1)
+    return torch.cat([along_rows, along_columns], dim=2)
 
 
 def adapt_positions(

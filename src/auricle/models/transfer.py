@@ -12,7 +12,7 @@ from auricle.models.layers import BLOCK
 from auricle.models.patches import adapt_positions
 
 InitialPositions = Literal["bilinear", "nearest", "reinitialised"]
-HEAD, POSITIONS, GRID = "head.", "positions.", "positions.grid"
+HEAD, POSITIONS, GRID, TABLE = "head.", "positions.", "positions.grid", "positions.table"
 BRANCH_ENDS = ("attention.output.", "mlp.contract.")  # last layers of a block's two branches
 
 
@@ -50,6 +50,7 @@ def transfer(
         (POSITIONS,) if positions == "reinitialised" else ()
     )
     weights = {name: value for name, value in weights.items() if not name.startswith(left_out)}
+    _leave_fixed_table(weights, places)
     left_over = sorted(weights.keys() - places.keys())
     if left_over:
         raise CheckpointError(
@@ -88,6 +89,12 @@ def _adapt_grid(
     grid = weights[GRID] if image is None else image
     weights[GRID] = adapt_positions(grid, rows, columns, interpolation)
     return [GRID]
+
+
+def _leave_fixed_table(weights: dict[str, Tensor], places: dict[str, Tensor]) -> None:
+    """A stored table of fixed positions is for where one of its shape is; others make their own."""
+    if TABLE in weights and (TABLE not in places or places[TABLE].shape != weights[TABLE].shape):
+        del weights[TABLE]
 
 
 def _silence_further_blocks(places: dict[str, Tensor], depth: int) -> None:

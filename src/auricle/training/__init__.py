@@ -1,5 +1,14 @@
 """Training: what changes a model's weights. `fit` needs lightning; import it by its name."""
 
+from auricle.training.distillation import (
+    Distillation,
+    DistillationConfig,
+    Scenes,
+    Spread,
+    Teacher,
+    measure_spread,
+    start_head,
+)
 from auricle.training.losses import LOSSES, Loss
 from auricle.training.machine import Machine
 from auricle.training.optimizer import OptimizerConfig
@@ -10,10 +19,17 @@ from auricle.training.supervised import Supervised, Variation
 __all__ = [
     "LOSSES",
     "SCHEDULES",
+    "Distillation",
+    "DistillationConfig",
     "Loss",
     "Machine",
     "OptimizerConfig",
+    "Scenes",
+    "Spread",
     "Supervised",
+    "Teacher",
     "TrainingConfig",
     "Variation",
+    "measure_spread",
+    "start_head",
 ]

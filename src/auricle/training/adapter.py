@@ -194,7 +194,7 @@ def _groups(step: Step, config: TrainingConfig) -> list[tuple[dict[str, Any], li
     FSDP shares them among processes as flat pieces, which no longer tell a matrix from a bias.
     """
     names = {id(parameter): name for name, parameter in step.model.named_parameters()}
-    built = optimizer.build(step.model.named_parameters(), config.optimizer, step.new_parameters)
+    built = optimizer.build(step.model, config.optimizer, step.new_parameters)
     return [
         (
             {name: value for name, value in group.items() if name != "params"},

@@ -6,8 +6,8 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
+from auricle.atomic import write_text
 from auricle.errors import DataError, DataWarning
-from auricle.training.atomic import write_text
 from auricle.training.processes import gather, is_first
 
 FAULTS_FILE = "faults.csv"

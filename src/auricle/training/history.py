@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from auricle.training.atomic import write_text
+from auricle.atomic import write_text
 from auricle.training.losses import Diverged
 
 METRICS_FILE = "metrics.jsonl"

@@ -1,6 +1,6 @@
 """Optimizers: which parameters learn how fast, and which are pulled towards zero."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Literal
 
 import torch
@@ -37,19 +37,18 @@ class OptimizerConfig(Settings):
 
 
 def build(
-    parameters: Iterable[tuple[str, nn.Parameter]],
+    model: nn.Module,
     config: OptimizerConfig,
     new: Collection[str] = (),
 ) -> torch.optim.Optimizer:
-    """The optimizer for named `parameters` that learn, in groups of one rate and decay each.
+    """The optimizer for what learns in `model`, in groups of one rate and decay each.
 
     Args:
         new: names of the parameters that `new_modules_factor` applies to.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    by_name = dict(parameters)
-    rates = _rates(by_name, config, new)
-    for name, parameter in by_name.items():
+    rates = _rates(model, config, new)
+    for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         is_free = config.name == "adamw" and parameter.dim() < 2
@@ -62,13 +61,11 @@ def build(
     return OPTIMIZERS[config.name](described, betas=config.betas)  # type: ignore[call-arg]
 
 
-def _rates(
-    names: Collection[str], config: OptimizerConfig, new: Collection[str]
-) -> dict[str, float]:
+def _rates(model: nn.Module, config: OptimizerConfig, new: Collection[str]) -> dict[str, float]:
     """The learning rate of every parameter, by name."""
-    layers = layers_of(names)
+    layers = layers_of(model)
     last = max(layers.values(), default=0)
-    factors = {name: config.new_modules_factor if name in new else 1.0 for name in names}
+    factors = {name: config.new_modules_factor if name in new else 1.0 for name in layers}
     return {
         name: config.learning_rate * factors[name] * config.layer_decay ** (last - layer)
         for name, layer in layers.items()

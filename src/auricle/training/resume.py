@@ -10,15 +10,14 @@ import pickle
 import signal
 import sys
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from auricle.atomic import file_beside
 from auricle.errors import CheckpointError, ConfigError
 from auricle.training.adapter import Adapter
-from auricle.training.atomic import write_whole
 from auricle.training.averaging import EpochAverage, MovingAverage
 from auricle.training.framework import Checkpoint, TorchCheckpointIO, lightning
 from auricle.training.history import STATE_FILE, History, Weights
@@ -44,7 +43,8 @@ class StateFile(TorchCheckpointIO):
             CheckpointError: the disk is full, or the folder cannot be written.
         """
         try:
-            write_whole(Path(path), partial(torch.save, checkpoint))
+            with file_beside(Path(path)) as part, part.open("wb") as file:
+                torch.save(checkpoint, file)
         except (OSError, RuntimeError) as error:
             raise CheckpointError(
                 f"{path}: the state of the run could not be written ({error}). Free some space and "

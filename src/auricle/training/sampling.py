@@ -1,11 +1,13 @@
 """Class-balanced sampling: clips of rare labels are heard more often."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Sized
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from auricle.data.clips import Clips
 from auricle.training.shuffle import Shuffle, mix_seeds
 
 
@@ -26,12 +28,19 @@ class Balanced(Shuffle):
         yield from draws.tolist()
 
 
-def balanced_weights(labels: Sequence[Sequence[str]]) -> Tensor:
-    """How likely each clip is drawn, relative to the others, from the labels of all clips.
+def balanced_weights(clips: Clips) -> Tensor:
+    """How likely each clip is drawn, relative to the others, `(N,)`.
 
     The sum over a clip's labels of 1000 / (clips with the label + 0.01): Gong et al. 2021, as
     released (YuanGongND/ast, egs/audioset/gen_weight_file.py).
     """
-    counts = Counter(label for names in labels for label in names)
-    weights = [sum(1000 / (counts[label] + 0.01) for label in names) for names in labels]
-    return torch.tensor(weights, dtype=torch.float64)
+    column = clips.columns.labels
+    codes = clips.codes(column)
+    counts: Counter[str] = Counter()
+    numbers = np.bincount(codes, minlength=len(column.values)).tolist()
+    for names, number in zip(column.values, numbers, strict=True):
+        for name in names:
+            counts[name] += number
+    # Speed: a sum for each combination of labels, of which there are few, not for each clip.
+    weights = [sum(1000 / (counts[name] + 0.01) for name in names) for names in column.values]
+    return torch.tensor(weights, dtype=torch.float64)[torch.from_numpy(codes)]

@@ -21,6 +21,9 @@ class Step(Protocol):
     def best_by(self) -> str:
         """The name in `metrics` that chooses the best epoch; larger is better."""
 
+    def to_save(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Of the weights of `model` those that a checkpoint keeps, by the names it has for them."""
+
     def loss(self, batch: Any) -> Tensor:
         """The loss of a training batch, a scalar."""
 

@@ -20,7 +20,7 @@ from auricle.training.settings import TrainingConfig
 class Variation(NamedTuple):
     """What makes a training clip differ each time it is heard; each module rests in eval mode."""
 
-    augmentation: nn.Module  # (waveforms, lengths) -> waveforms
+    augmentation: nn.Module  # (waveforms, lengths) -> the same two
     mixup: nn.Module  # (waveforms, lengths, targets) -> the same three
     masking: nn.Module  # (features, frame_counts) -> features
     noise: nn.Module  # the same
@@ -62,6 +62,10 @@ class Supervised(nn.Module):
             module.eval()
         return self
 
+    def to_save(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """All of `weights`: the model is what is trained."""
+        return weights
+
     @property
     def best_by(self) -> str:
         """The validation metric that chooses the best epoch; larger is better."""
@@ -70,7 +74,7 @@ class Supervised(nn.Module):
     def loss(self, batch: Batch) -> Tensor:
         """The loss of one training batch, augmented, mixed, masked and noisy."""
         waveforms, lengths, targets = batch[:3]
-        waveforms = self.variation["augmentation"](waveforms, lengths)
+        waveforms, lengths = self.variation["augmentation"](waveforms, lengths)
         waveforms, lengths, targets = self.variation["mixup"](waveforms, lengths, targets)
         features, frame_counts = self.fbank(waveforms, lengths)
         features = self.variation["masking"](features, frame_counts)

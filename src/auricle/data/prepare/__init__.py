@@ -23,6 +23,7 @@ from auricle.data.prepare.listing import (
     Request,
     check_complete,
     check_labels_can_be_written,
+    check_not_packed,
     check_source_is_kept,
 )
 from auricle.errors import DataError, unknown_name
@@ -65,8 +66,8 @@ def prepare(
         The manifest as it can be read from `out`, and what to know about it.
 
     Raises:
-        DataError: an unknown name, a folder that does not hold the data set as downloaded, sounds
-            it lists that are missing, or a place that cannot be written to.
+        DataError: an unknown name, a folder that does not hold the data set as downloaded or holds
+            shards, sounds it lists that are missing, or a place that cannot be written to.
 
     Warns:
         DataWarning: a group of clips stands in more than one split or fold.
@@ -77,6 +78,7 @@ def prepare(
         raise DataError(f"{name}: has no test archive of its own; leave the test folder out.")
     if columns and name not in WITH_COLUMNS:
         raise DataError(f"{name}: its columns are known; name columns only for a table.")
+    check_not_packed(folder)
     listing = DATA_SETS[name](Request(folder, out, test_folder, columns or {}))
     clips = listing.manifest.clips
     if not clips:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from auricle.data.files import SHARD_INDEX, SHARD_MANIFEST
 from auricle.data.manifest import Clip, Manifest
 from auricle.errors import DataError
 
@@ -39,6 +40,20 @@ class Listing:
 
     manifest: Manifest
     notes: tuple[str, ...] = ()
+
+
+def check_not_packed(folder: Path) -> None:
+    """Refuse a folder of packed shards, or its manifest: nothing is to be prepared there.
+
+    Raises:
+        DataError: saying what to do with it.
+    """
+    place = folder.parent if folder.name == SHARD_MANIFEST else folder
+    if os.path.isfile(place / SHARD_INDEX):
+        raise DataError(
+            f"{place}: holds packed shards, which are prepared already. Train on them with "
+            f"data.source={place}; auricle evaluate and auricle statistics take the folder, too."
+        )
 
 
 def find_root(folder: Path, marker: str) -> Path:

@@ -1,0 +1,180 @@
+"""Checkpoints in folders: read strictly, and written whole or not at all."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from auricle.atomic import folder_beside, previous_of, write_text
+from auricle.checkpoint.parts import Checkpoint, CheckpointConfig, assemble, check_tensors
+from auricle.config import from_dict
+from auricle.errors import CheckpointError, ConfigError
+from auricle.models import Model
+
+FORMAT: Literal[1] = 1
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "README.md"
+
+
+def load(folder: Path) -> Checkpoint:
+    """The checkpoint in `folder`, in eval mode, on the CPU, in float32.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or weights, labels and settings disagree.
+    """
+    folder = Path(folder)
+    previous = previous_of(folder)
+    if not folder.exists() and previous.exists():  # a write was cut off between its two renames
+        folder = previous
+    config = _read_config(folder / CONFIG_FILE)
+    try:
+        checkpoint = assemble(config)
+    except ConfigError as error:
+        raise CheckpointError(f"{folder / CONFIG_FILE}: {error}") from error
+    _load_weights(checkpoint.model, folder / WEIGHTS_FILE)
+    return checkpoint.eval()
+
+
+def save(
+    checkpoint: Checkpoint,
+    folder: Path,
+    dtype: torch.dtype = torch.float32,
+    card: str | None = None,
+    weights: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write `checkpoint` to `folder`; a checkpoint that is there stays until the new one is whole.
+
+    Other files beside a checkpoint, such as notes or `.git`, are kept.
+
+    Args:
+        dtype: how floating-point weights are stored; they are loaded as float32 either way.
+        card: text of the model card; made from the configuration when None.
+        weights: by the names of the model's own, which are written when None.
+
+    Raises:
+        CheckpointError: the disk is full or the folder cannot be written.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise CheckpointError(f"{folder}: is a file, not a folder; choose another place.")
+    if folder.exists() and not (folder / CONFIG_FILE).exists() and any(folder.iterdir()):
+        raise CheckpointError(
+            f"{folder}: holds other files and no checkpoint; choose an empty or new folder."
+        )
+    try:
+        with folder_beside(folder) as stage:
+            chosen = checkpoint.model.state_dict() if weights is None else weights
+            stored = {
+                name: value.detach().to("cpu", dtype if value.is_floating_point() else None)
+                for name, value in chosen.items()
+            }
+            contiguous = {name: value.contiguous() for name, value in stored.items()}
+            save_file(contiguous, stage / WEIGHTS_FILE, metadata={"format": "pt"})
+            text = json.dumps(checkpoint.config.to_dict(), indent=2, ensure_ascii=False)
+            (stage / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+            (stage / CARD_FILE).write_text(card or _card(checkpoint), encoding="utf-8")
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{folder}: the checkpoint could not be written ({error}). "
+            "What was there before is unchanged."
+        ) from error
+
+
+def store_thresholds(folder: Path, thresholds: list[float], chosen_on: dict[str, Any]) -> None:
+    """Write the thresholds of the classes into the checkpoint in `folder`; weights stay untouched.
+
+    Args:
+        chosen_on: what clips they were chosen on, for the provenance.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or it cannot be written.
+        ConfigError: not one threshold for each label.
+    """
+    path = Path(folder) / CONFIG_FILE
+    values = _read_config(path).to_dict()
+    values["thresholds"] = thresholds
+    values["provenance"] = values["provenance"] | {"thresholds": chosen_on}
+    _write_config(from_dict(CheckpointConfig, values, str(path)), path)
+
+
+def store_description(folder: Path, config: CheckpointConfig, card: str) -> None:
+    """Write what is said of the checkpoint in `folder` anew: `about`, metrics, provenance, card.
+
+    Raises:
+        CheckpointError: there is no checkpoint, it cannot be written, or `config` is of another.
+    """
+    path = Path(folder) / CONFIG_FILE
+    told = {"about": config.about, "metrics": config.metrics, "provenance": config.provenance}
+    if _read_config(path).model_copy(update=told) != config:
+        raise CheckpointError(f"{path}: is not the checkpoint that is described; nothing was done.")
+    _write_config(config, path)
+    write_text(Path(folder) / CARD_FILE, card)
+
+
+def _write_config(config: CheckpointConfig, path: Path) -> None:
+    text = json.dumps(config.to_dict(), indent=2, ensure_ascii=False)
+    try:
+        write_text(path, text + "\n")
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror}).") from error
+
+
+def _read_config(path: Path) -> CheckpointConfig:
+    if not path.parent.is_dir():
+        raise CheckpointError(f"{path.parent}: no such checkpoint folder.")
+    if not path.exists():
+        raise CheckpointError(
+            f"{path.parent}: holds no {CONFIG_FILE}, so it is not a checkpoint of auricle."
+        )
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path}: not readable as JSON ({error}).") from error
+    if not isinstance(values, dict) or "format" not in values:
+        raise CheckpointError(
+            f"{path}: has no 'format', so it is not a checkpoint of auricle. A checkpoint of "
+            "another project becomes one with: auricle convert SOURCE FOLDER"
+        )
+    if values["format"] != FORMAT:
+        raise CheckpointError(
+            f"{path}: has format {values['format']!r}, this version of auricle reads {FORMAT}."
+        )
+    try:
+        return from_dict(CheckpointConfig, values, str(path))
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def _load_weights(model: Model, path: Path) -> None:
+    try:
+        path.open("rb").close()  # safetensors calls an unreadable file missing
+        weights = load_file(path)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path.parent}: holds no {WEIGHTS_FILE}.") from error
+    except PermissionError as error:
+        raise CheckpointError(
+            f"{path}: permission denied. Make it readable for the user who runs this."
+        ) from error
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: damaged or cut short ({error}).") from error
+    check_tensors(model, weights, str(path))
+    model.load_state_dict(weights)  # copies into float32 parameters
+
+
+def _card(checkpoint: Checkpoint) -> str:
+    """A model card from what the configuration knows."""
+    config = checkpoint.config
+    lines = ["---", "library_name: auricle", "pipeline_tag: audio-classification", "---", ""]
+    lines += [f"# {config.model}, {len(config.id2label)} classes", ""]
+    for title, values in (("Scores", config.metrics), ("Provenance", config.provenance)):
+        if values:
+            lines += [f"## {title}", "", "| | |", "|---|---|"]
+            lines += [f"| {key} | {value} |" for key, value in values.items()] + [""]
+    lines += ["## Labels", "", ", ".join(config.labels) or "none: a start for training", ""]
+    return "\n".join(lines)

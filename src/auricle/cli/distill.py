@@ -1,0 +1,80 @@
+"""`auricle distill`: train a model to hear what another one hears; no labels are needed."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from auricle.cli.train import of_run, run, show
+from auricle.errors import ConfigError
+
+
+def distill(  # noqa: PLR0913 - one parameter for each option
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RECIPE] [KEY=VALUE]...",
+            help="Recipe file or name of a built-in recipe with a section `distillation`, and "
+            "settings that replace its own; with --resume, the folder of a run.",
+            show_default=False,
+        ),
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="Model that teaches: built-in name, checkpoint folder, or hub id."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Sounds to learn from: a folder of any depth, a manifest, or shards.",
+            readable=False,  # the error is ours
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the run.", show_default="runs/NAME-N"),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the run that is in the folder.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run that is in the folder.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    devices: Annotated[int, typer.Option(help="How many, on each node.")] = 1,
+    nodes: Annotated[int, typer.Option(help="How many machines train together.")] = 1,
+    save_every: Annotated[
+        float, typer.Option(help="Minutes after which the state of a long epoch is saved.")
+    ] = 15.0,
+) -> None:
+    """Train a model to hear what a teacher hears.
+
+    Both hear the same augmented and mixed sounds, each at its own sample rate. The student has the
+    teacher's labels and needs none of its own.
+
+    Examples:
+
+      auricle convert mn40_as_mAP_484.pt mn40
+
+      auricle distill tagger --teacher mn40 --data sounds/ --out runs/tagger
+
+      auricle distill --resume runs/tagger
+    """
+    words, out = of_run(words or [], out, overwrite, resume)
+    if not words:
+        raise ConfigError("give a recipe. See auricle distill --help.")
+    from auricle import experiment  # here, so that --help does not wait for torch
+    from auricle.training import Machine
+
+    given = [f"distillation.teacher={teacher}"] if teacher is not None else []
+    given += [f"data.source={data}"] if data is not None else []
+    recipe = experiment.read_recipe(words[0], [*given, *words[1:]])
+    if recipe.distillation is None:
+        raise ConfigError(
+            f"{words[0]}: has no section distillation, so it learns from labels: auricle train "
+            f"{words[0]}"
+        )
+    folder = out or experiment.new_folder(recipe.name)
+    show(
+        run(recipe, folder, overwrite, resume, Machine(device, devices, nodes, "auto", save_every))
+    )

@@ -1,0 +1,75 @@
+"""`auricle probe`: what frozen embeddings know of the classes of some data."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from auricle.cli import judging
+from auricle.errors import ConfigError
+
+
+def probe(  # noqa: PLR0913 - one parameter for each option
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Built-in name, checkpoint folder or file, or hub id, with or without labels; a "
+            "size such as ham_ast-tiny, never trained; or log-mel, for plain statistics.",
+            show_default=False,
+        ),
+    ],
+    data: judging.DataOption,
+    out: Annotated[Path | None, typer.Option(help="Folder for probe.json.")] = None,
+    train_split: Annotated[
+        str | None, typer.Option(help="Learn from this split.", show_default="each fold's others")
+    ] = None,
+    test_split: Annotated[
+        str | None, typer.Option(help="Judge on this split.", show_default="each fold in turn")
+    ] = None,
+    without: judging.WithoutOption = None,
+    neighbours: Annotated[int, typer.Option(min=1, help="Nearest clips that vote.")] = 10,
+    seed: Annotated[
+        int, typer.Option(help="Of an untrained model's weights and of the inner parts.")
+    ] = 0,
+    device: judging.DeviceOption = "auto",
+    batch_size: judging.BatchOption = 32,
+) -> None:
+    """Train a linear classifier on a model's embeddings, and ask their nearest neighbours.
+
+    The model itself stays as it is, and needs no labels. Data with folds is judged fold by fold,
+    each time learning from the others; other data by its splits train and test. Prints the accuracy
+    (of clips with several labels, the mAP) with its 95 % interval. A clip that cannot be used is
+    reported on stderr, and the exit code is then 1.
+
+    Examples:
+
+      auricle probe runs/pretrained/last --data esc10.csv
+
+      auricle probe log-mel --data esc10.csv --out probes/log-mel
+
+      auricle probe ham_ast-tiny --data words.csv --train-split train --test-split validation
+    """
+    if (train_split is None) != (test_split is None):
+        raise ConfigError("--train-split and --test-split go together: name both, or neither.")
+    import contextlib
+
+    from auricle.data import read
+    from auricle.evaluation import ProbeConfig, leave_out, probe_report, report
+    from auricle.evaluation import probe as probe_model
+    from auricle.inference import Embedder  # here, so that --help does not wait for torch
+
+    with report.writable(out) if out else contextlib.nullcontext():
+        splits = (train_split, test_split) if train_split and test_split else None
+        manifest = leave_out(read(data), without or [])
+        embedder = Embedder.load(model, device, seed)
+        config = ProbeConfig(neighbours=neighbours, seed=seed)
+        with judging.counting(len(manifest.clips)) as progress:
+            found = probe_model(embedder, manifest, splits, config, batch_size, progress)
+        judging.report_failures(found.linear.failures)
+        typer.echo("\n".join(probe_report.lines(found)))
+        if out:
+            asked: dict[str, Any] = {"model": model, "data": str(data), "splits": splits}
+            probe_report.write(found, out, asked | {"without": without or []} | config.to_dict())
+            typer.echo(f"{out}: probe.json, predictions.csv and scores.safetensors")
+    if found.linear.failures:
+        raise typer.Exit(1)

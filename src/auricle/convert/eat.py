@@ -1,0 +1,217 @@
+"""EAT and ASDA: fairseq's files of their authors, and EAT's folders on the Hugging Face hub.
+
+Depth, widths, classes and the position table follow from the tensors' shapes; the number of heads
+and what a training framework was told from the settings beside them, as far as these are plain
+values. A pretrained file becomes a checkpoint without labels, from its student: the teacher and the
+decoder are dropped.
+
+Sources: github.com/cwx-worst-one/EAT, github.com/MyParadise21/ASDA, and EAT's model class on the
+hub.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from auricle.checkpoint import Checkpoint
+from auricle.convert import eat_names, labels
+from auricle.convert.assembly import (
+    Activation,
+    Description,
+    assemble,
+    empty_model,
+    fixed_padding,
+    mlp_ratio,
+    number_of_heads,
+)
+from auricle.convert.eat_names import Names
+from auricle.convert.layout import check, shape_of
+from auricle.convert.source import Options, Source
+from auricle.errors import CheckpointError
+from auricle.features import FbankConfig
+from auricle.models.patches import sin_cos_positions
+
+KIND = "eat"
+MODEL = "asda"
+NUM_MELS = 128
+NORM_EPSILON = 1e-6
+TABLE_TOLERANCE = 5e-4  # the authors' rounding of large angles, and of float16
+READOUTS = {"CLS_TOKEN": "cls", "MEAN_POOLING": "patch_mean"}
+AUDIOSET_CLASSES = 527
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The data set of one of the authors' recipes: front end and loss."""
+
+    mean: float
+    std: float
+    frames: int
+    activation: Activation
+
+
+AUDIOSET = Recipe(-4.268, 4.569, 1024, "sigmoid")  # and of pretraining
+RECIPES = {  # by number of classes
+    AUDIOSET_CLASSES: AUDIOSET,
+    50: Recipe(-6.627, 5.359, 512, "softmax"),  # ESC-50
+    35: Recipe(-6.846, 5.565, 128, "sigmoid"),  # Speech Commands v2, trained as many yes and no
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the settings beside the tensors say; None where they do not."""
+
+    num_heads: int | None
+    norm_epsilon: float
+    frames: int | None
+    readout: str
+
+
+def recognises(source: Source) -> bool:
+    """Whether `source` holds tensors under the names of EAT and ASDA."""
+    return eat_names.find(source.tensors) is not None
+
+
+def read(source: Source, options: Options) -> Checkpoint:
+    """The checkpoint in `source`.
+
+    Raises:
+        CheckpointError: tensors are missing, left over or mis-shaped, mix EAT and ASDA, hold other
+            positions than theirs, or the settings ask for what our model has not.
+    """
+    if options.stride is not None:
+        raise CheckpointError(
+            f"{source.path}: the patches of EAT and ASDA do not overlap; leave out --stride."
+        )
+    names = eat_names.find(source.tensors)
+    assert names is not None, "read is called for what recognises accepts"
+    dropped = [name for name in source.tensors if name.startswith(names.decoder)]
+    tensors = {name: value for name, value in source.tensors.items() if name not in dropped}
+    own = Source(source.path, tensors, source.config, None, source.beside, source.dropped + dropped)
+    facts = _facts(own)
+    settings = _settings(own, names, facts)
+    empty = empty_model(settings, own.path, MODEL)
+    expected = eat_names.to_theirs(empty, names)
+    check(tensors, {name: value.shape for name, value in expected.items()}, own.path)
+    state = eat_names.to_ours(tensors, names, empty)
+    _check_table(state["positions.table"], own)
+    return assemble(own, KIND, _describe(own, settings, facts, options), state)
+
+
+def _settings(source: Source, names: Names, facts: Facts) -> dict[str, Any]:
+    tensors, path = source.tensors, source.path
+    width, _, long, high = shape_of(tensors, names.projection, 4, path)  # kernel: time, frequency
+    is_differential = _is_differential(source, names)
+    hidden = shape_of(tensors, f"{names.block(0)}mlp.fc1.weight", 2, path)[0]
+    places = shape_of(tensors, names.positions, 3, path)[1]
+    rows = NUM_MELS // high
+    if rows == 0 or places % rows:
+        raise CheckpointError(
+            f"{path}: {names.positions} has {places} rows, expected a multiple of {rows}: "
+            f"one for each patch of {high} of {NUM_MELS} mel bins."
+        )
+    head = f"{names.head}head.weight"
+    return {
+        "num_classes": shape_of(tensors, head, 2, path)[0] if head in tensors else 0,
+        "patch": [high, long],
+        "width": width,
+        "depth": names.depth(tensors),
+        "num_heads": facts.num_heads or number_of_heads(width, path),
+        "mlp_ratio": mlp_ratio(width, hidden),
+        "norm_epsilon": facts.norm_epsilon,
+        "readout": facts.readout,
+        "differential": {} if is_differential else None,
+        "stored_columns": places // rows,
+    }
+
+
+def _is_differential(source: Source, names: Names) -> bool:
+    """Whether this is ASDA and not EAT."""
+    kinds = {
+        kind: name
+        for name in source.tensors
+        for kind in ("attn.qkv.weight", "attn.qk.weight")
+        if name.startswith(names.block_start) and name.endswith(f".{kind}")
+    }
+    if len(kinds) == 2:
+        raise CheckpointError(
+            f"{source.path}: holds {kinds['attn.qkv.weight']} as EAT does and "
+            f"{kinds['attn.qk.weight']} as ASDA does. Convert a file of one of the two."
+        )
+    return "attn.qk.weight" in kinds
+
+
+def _check_table(table: Tensor, source: Source) -> None:
+    """Refuse a position table `(F, C, D)` that is not the fixed one: it would mean other places."""
+    rows, columns, width = table.shape
+    distance = (table.float() - sin_cos_positions(rows, columns, width)).abs().max().item()
+    if not distance <= TABLE_TOLERANCE:  # also where it is not a number
+        raise CheckpointError(
+            f"{source.path}: its position table differs by up to {distance:.2g} from the sines and "
+            "cosines of EAT and ASDA. A model with other positions cannot be converted."
+        )
+
+
+def _facts(source: Source) -> Facts:
+    """What the settings say that fairseq, or a config.json, holds beside the tensors."""
+    fine_tuned = _part(source.beside.get("cfg"), "model")
+    pretrained = _part(fine_tuned, "pretrained_model_args", "model")
+    places = [fine_tuned, pretrained, source.config or {}]
+    if _first(places, "layer_norm_first", bool):
+        raise CheckpointError(
+            f"{source.path}: its settings say layer_norm_first, which no released EAT or ASDA has."
+        )
+    mode = str(_first(places, "prediction_mode", str) or "CLS_TOKEN").rpartition(".")[2]
+    if mode not in READOUTS:
+        raise CheckpointError(
+            f"{source.path}: its prediction_mode is {mode}; known are {' and '.join(READOUTS)}."
+        )
+    image = _part(fine_tuned, "modalities", "image")
+    return Facts(
+        num_heads=_first(places, "num_heads", int),
+        norm_epsilon=_first([pretrained, *places], "norm_eps", float) or NORM_EPSILON,
+        frames=_first([fine_tuned, image], "target_length", int),
+        readout=READOUTS[mode],
+    )
+
+
+def _part(values: Any, *keys: str) -> dict[str, Any]:
+    """What stands under `keys`, one inside the other; empty where anything else stands there."""
+    for key in keys:
+        values = values.get(key) if isinstance(values, dict) else None
+    return values if isinstance(values, dict) else {}
+
+
+def _first(places: list[dict[str, Any]], key: str, kind: type) -> Any:
+    """The first value of `key` that is of `kind`, or None."""
+    return next((place[key] for place in places if type(place.get(key)) is kind), None)
+
+
+def _describe(
+    source: Source, settings: dict[str, Any], facts: Facts, options: Options
+) -> Description:
+    num_classes = settings["num_classes"]
+    recipe = RECIPES.get(num_classes, AUDIOSET)
+    frames = options.frames or facts.frames or recipe.frames
+    names, notes = _labels(source, num_classes)
+    if num_classes not in {0, *RECIPES}:
+        notes.append("unknown data set: statistics of AudioSet and sigmoid assumed")
+    front_end = FbankConfig(mean=recipe.mean, std=recipe.std, padding=fixed_padding(frames))
+    settings = {**settings, "max_frames": frames}
+    return Description(settings, front_end, names, recipe.activation, notes, MODEL)
+
+
+def _labels(source: Source, num_classes: int) -> tuple[list[str], list[str]]:
+    """Names of the classes, and what was assumed about them."""
+    indices = _part(source.beside.get("task_state"), "labels")  # {"/m/09x0r": "0"}
+    names = {str(index): str(name) for name, index in indices.items()}
+    if indices and sorted(names) == sorted(map(str, range(num_classes))):
+        known = labels.audioset_names()
+        stored = [names[str(index)] for index in range(num_classes)]
+        return [known.get(name, name) for name in stored], []
+    if num_classes == AUDIOSET_CLASSES:
+        return labels.read("audioset"), []
+    notes = ["the file does not name its classes: numbered labels"] if num_classes else []
+    return labels.numbered(num_classes), notes

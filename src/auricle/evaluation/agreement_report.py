@@ -1,0 +1,125 @@
+"""An agreement on disk and on the screen.
+
+`agreement.json` holds what was asked and everything that `likeness` measures, tables last.
+`agreement.csv` holds a line for each clip: the best label and its score by the teacher and by the
+student, and where the student's best stands in the teacher's order.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+import auricle
+from auricle.data.table import write_rows
+from auricle.evaluation import report
+from auricle.evaluation.agreement import Agreement
+from auricle.evaluation.likeness import TOP, places
+
+JSON_FILE = "agreement.json"
+CLIPS_FILE = "agreement.csv"
+TABLES = ("classes", "worst")  # last in agreement.json
+LABELS_SHOWN = 10  # of each end of the table
+CLIPS_SHOWN = 5
+
+
+def write(agreement: Agreement, folder: Path, asked: dict[str, Any]) -> None:
+    """Write agreement.json and agreement.csv into `folder`.
+
+    Args:
+        asked: what was compared (student, teacher, data, ...), for the top of agreement.json.
+
+    Raises:
+        DataError: the folder cannot be written to.
+    """
+    rows = _clip_rows(agreement)
+    write_rows(folder / CLIPS_FILE, list(rows[0]), rows)
+    numbers = dict(agreement.numbers)
+    tables = {name: numbers.pop(name) for name in TABLES}
+    tables["worst"] = [row | {"clip": rows[row["clip"]]["file"]} for row in tables["worst"]]
+    failed = report.failed_rows(agreement.failures, agreement.manifest)
+    record = {"auricle": auricle.__version__} | asked | numbers
+    record |= {"num_failed": len(failed), "failed": failed} | tables
+    report.write_json(record, folder / JSON_FILE)
+
+
+def _clip_rows(agreement: Agreement) -> list[dict[str, str]]:
+    rows = []
+    best = [(each.max(dim=1)) for each in (agreement.teacher, agreement.student)]
+    standing = places(agreement.student, agreement.teacher).tolist()
+    for row, (clip, place) in enumerate(zip(agreement.clips, standing, strict=True)):
+        values = {"file": clip.name_in(agreement.manifest.source)}
+        for name, (scores, labels) in zip(("teacher", "student"), best, strict=True):
+            values[name] = agreement.labels[int(labels[row])]
+            values[f"{name}_score"] = f"{scores[row].item():.6g}"
+        rows.append(values | {"place": str(place)})
+    return rows
+
+
+def print_tables(agreement: Agreement, console: Console) -> None:
+    """Print the numbers, the labels that agree best and worst, and the clips that agree worst."""
+    console.print("\n".join(_lines(agreement.numbers)) + "\n", markup=False, highlight=False)
+    rows = [row for row in agreement.numbers["classes"] if row["average_precision"] is not None]
+    rows.sort(key=lambda row: (-row["average_precision"], row["label"]))
+    table = Table("label", box=None, padding=(0, 2, 0, 0))
+    for title in ("teacher's clips", "AP", "logit difference", "correlation"):
+        table.add_column(title, justify="right")
+    cut = len(rows) > 2 * LABELS_SHOWN
+    for row in rows[:LABELS_SHOWN] if cut else rows:
+        _add(table, row)
+    if cut:
+        table.add_row(f"... {len(rows) - 2 * LABELS_SHOWN} more in {JSON_FILE}")
+        for row in rows[-LABELS_SHOWN:]:
+            _add(table, row)
+    console.print(table)
+    for row in agreement.numbers["worst"][:CLIPS_SHOWN]:
+        clip = agreement.clips[row["clip"]]
+        name = clip.name_in(agreement.manifest.source)
+        console.print(
+            f"{name}: teacher {row['teacher']} {row['teacher_score']:.1%}, "
+            f"student {row['student']} {row['student_score']:.1%}",
+            markup=False,
+            highlight=False,
+        )
+
+
+def _add(table: Table, row: dict[str, Any]) -> None:
+    correlation = row["logit_correlation"]
+    table.add_row(
+        escape(row["label"]),
+        str(row["clips"]),
+        f"{row['average_precision']:.3f}",
+        f"{row['logit_difference']:.2f}",
+        "-" if correlation is None else f"{correlation:.2f}",
+    )
+
+
+def _lines(numbers: dict[str, Any]) -> list[str]:
+    intervals = numbers["intervals"]
+
+    def share(key: str) -> str:
+        low, high = intervals[key]
+        return f"{numbers[key]:.1%} (95 % interval {low:.1%} to {high:.1%})"
+
+    shown = {
+        "clips": f"{numbers['num_clips']}, labels {numbers['num_labels']}",
+        f"best label among teacher's {TOP}": share("top1_in_top3"),
+        "the same best label": share("top1_same"),
+    }
+    name = f"mAP, teacher's labels from {numbers['threshold']:g}"
+    if numbers["mAP"] is None:
+        shown[name] = "none: the teacher tells no clips apart at this threshold"
+    else:
+        low, high = intervals["mAP"]
+        shown[name] = f"{numbers['mAP']:.3f} (95 % interval {low:.3f} to {high:.3f})"
+        shown[name] += f" over {numbers['labels_counted']} labels"
+    correlation = numbers["logit_correlation"]
+    shown["logits"] = f"mean difference {numbers['logit_difference']:.2f}, correlation " + (
+        "-" if correlation is None else f"{correlation:.3f}"
+    )
+    if numbers["clips_without_labels"]:
+        shown["clips without a teacher's label"] = str(numbers["clips_without_labels"])
+    width = max(map(len, shown))
+    return [f"{name:<{width}}  {value}" for name, value in shown.items()]

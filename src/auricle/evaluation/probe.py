@@ -1,0 +1,185 @@
+"""Probes: how much of the data's classes do frozen embeddings tell apart?
+
+Two answers: a linear classifier that is trained on them, and the nearest neighbours among the
+training clips. A loss of pretraining says little; these do.
+
+Shapes: N clips, D width of the embedding, C classes.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from auricle import audio
+from auricle.config import Settings
+from auricle.data import Manifest
+from auricle.data.manifest import group_of
+from auricle.evaluation import linear
+from auricle.evaluation.bootstrap import number_groups
+from auricle.evaluation.division import Division, divide, in_use
+from auricle.evaluation.evaluate import Evaluation, measure, targets_of
+from auricle.evaluation.hearing import Heard, Progress, hear, silent
+from auricle.evaluation.intervals import WeightedRanking
+from auricle.evaluation.metrics import correct_clips, is_single_label, require_torchmetrics
+from auricle.inference.embedder import Embedder
+
+TEMPERATURE = 0.07  # of the neighbours' weights
+QUERIES_AT_ONCE = 512  # bounds the memory
+
+
+class ProbeConfig(Settings):
+    """Settings of the probes."""
+
+    neighbours: int = Field(default=10, ge=1)
+    seed: int = 0  # of the parts on which the linear probe's regularisation is chosen
+
+
+@dataclass(frozen=True)
+class Part:
+    """A division and what came of it; `linear` and `nearest` are accuracies, or mAP."""
+
+    name: str
+    num_train: int
+    num_test: int
+    strength: float  # of `linear.fit`, as chosen within the training part
+    linear: float | None
+    nearest: float | None
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What both probes say of embeddings.
+
+    Attributes:
+        metric: "accuracy", or "mAP" where a clip may have several labels.
+        linear, nearest: each judged clip with its scores, and the metrics of all together; clips
+            that could not be embedded are their failures.
+        parts: each fold in turn, or the one split.
+        width: D.
+    """
+
+    metric: str
+    linear: Evaluation
+    nearest: Evaluation
+    parts: list[Part]
+    width: int
+
+
+def probe(
+    embedder: Embedder,
+    manifest: Manifest,
+    splits: tuple[str, str] | None = None,
+    config: ProbeConfig | None = None,
+    batch_size: int = 32,
+    progress: Progress = silent,
+) -> Probe:
+    """Embed every clip once and probe the embeddings.
+
+    Args:
+        splits: to learn from and to judge on; None takes each fold in turn, or, where the clips
+            have no folds, "train" and "test".
+        progress: called with the number of clips of each batch once they are embedded.
+
+    Raises:
+        DataError: the splits or folds are not there, a side has fewer than two classes or no clip,
+            or no clip can be embedded.
+        CheckpointError: the model's embeddings are not numbers.
+        MissingExtraError: scikit-learn or torchmetrics is not installed.
+    """
+    linear.check_installed()
+    require_torchmetrics()
+    manifest = manifest.without_soft_targets()
+    used = in_use(divide(manifest, splits), len(manifest.clips))
+    manifest = replace(manifest, clips=manifest.table.where(used))
+    heard = hear(_Embeddings(embedder), manifest, batch_size, progress)
+    return probe_embeddings(heard, manifest, splits, config or ProbeConfig())
+
+
+def probe_embeddings(
+    heard: Heard, manifest: Manifest, splits: tuple[str, str] | None, config: ProbeConfig
+) -> Probe:
+    """Probe embeddings `(N, D)` of the clips in `heard`; arguments and errors are of `probe`."""
+    targets = targets_of(heard.clips, manifest.labels)
+    groups = number_groups([group_of(clip) for clip in heard.clips])
+    task = linear.Task(heard.scores.double(), targets, groups, is_single_label(targets))
+    parts, order = [], []
+    scores: tuple[list[Tensor], list[Tensor]] = ([], [])  # linear, nearest
+    for division in divide(replace(manifest, clips=heard.clips), splits):
+        strength, both = _probed(task, division, config)
+        values = [_value(each, targets[division.test], task.single_label) for each in both]
+        sizes = len(division.train), len(division.test)
+        parts.append(Part(division.name, *sizes, strength, *values))
+        order += division.test.tolist()
+        for kept, each in zip(scores, both, strict=True):
+            kept.append(each.float())
+    clips = [heard.clips[row] for row in order]
+    linear_probe, nearest = (
+        measure(manifest, Heard(clips, torch.cat(kept), heard.failures), manifest.labels)
+        for kept in scores
+    )
+    metric = "accuracy" if task.single_label else "mAP"
+    return Probe(metric, linear_probe, nearest, parts, heard.scores.shape[1])
+
+
+def _probed(
+    task: linear.Task, division: Division, config: ProbeConfig
+) -> tuple[float, tuple[Tensor, Tensor]]:
+    """The strength of the regularisation, and both probes' scores of the test clips."""
+    train = linear.standardised(task.of(division.train))
+    test = train.apply(task.embeddings[division.test])
+    strength = linear.choose_strength(train.task, config.seed)
+    scores = linear.fit(train.task, strength)(test)
+    nearest = nearest_scores(train.task.embeddings, train.task.targets, test, config.neighbours)
+    return strength, (scores, nearest)
+
+
+def nearest_scores(embeddings: Tensor, targets: Tensor, queries: Tensor, neighbours: int) -> Tensor:
+    """For each query `(Q, D)` the share `(Q, C)` of its nearest neighbours that have a class.
+
+    The `neighbours` of the largest cosine similarity count, each by exp(similarity / 0.07).
+
+    Args:
+        embeddings: `(N, D)`.
+        targets: `(N, C)` of 0 and 1.
+
+    Source: Wu et al. 2018, section 3.4.
+    """
+    known = torch.nn.functional.normalize(embeddings, dim=1)
+    scores = []
+    for part in torch.nn.functional.normalize(queries, dim=1).split(QUERIES_AT_ONCE):
+        nearest = (part @ known.T).topk(min(neighbours, len(known)), dim=1)
+        weights = (nearest.values / TEMPERATURE).softmax(dim=1)  # they sum to 1
+        scores.append((weights[..., None] * targets[nearest.indices]).sum(dim=1))
+    return torch.cat(scores).clamp(max=1.0)
+
+
+def _value(scores: Tensor, targets: Tensor, single_label: bool) -> float | None:
+    """Accuracy, or mAP; None where no class has both a positive and a negative clip."""
+    if single_label:
+        return correct_clips(scores, targets).double().mean().item()
+    ranking = WeightedRanking(scores, targets)
+    every_clip = torch.ones(1, len(scores), dtype=torch.float64)
+    return ranking.mean_ap(every_clip).item() if ranking else None
+
+
+@dataclass(frozen=True)
+class _Embeddings:
+    """An embedder as something that `hear` listens with."""
+
+    embedder: Embedder
+
+    @property
+    def sample_rate(self) -> int:
+        return self.embedder.sample_rate
+
+    @property
+    def window_seconds(self) -> float:
+        return self.embedder.window_seconds
+
+    def score_waveforms(self, waveforms: list[Tensor]) -> Tensor:
+        return self.embedder.embed_waveforms(waveforms)
+
+    def score_file(self, source: audio.Source) -> Tensor:
+        return self.embedder.embed_file(source)

@@ -1,0 +1,77 @@
+"""A probe on disk and on the screen.
+
+`probe.json` holds what was asked, the metric's name, and for `linear` and `nearest` its value over
+all judged clips, the 95 % interval and a row for each class; `parts` holds a row for each fold, or
+for the split. `predictions.csv` and `scores.safetensors` are the linear probe's, so that `auricle
+compare` takes the folder.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import auricle
+from auricle.evaluation import report
+from auricle.evaluation.evaluate import Evaluation
+from auricle.evaluation.probe import Probe
+
+PROBE_FILE = "probe.json"
+CLASS_KEYS = ("label", "clips", "average_precision", "recall")
+
+
+def write(probe: Probe, folder: Path, asked: dict[str, Any]) -> None:
+    """Write probe.json, predictions.csv and scores.safetensors into `folder`.
+
+    Args:
+        asked: what was probed (model, data, ...), for the top of probe.json.
+
+    Raises:
+        DataError: the folder cannot be written to.
+    """
+    report.write_predictions(probe.linear, folder)
+    failed = report.failed_rows(probe.linear.failures, probe.linear.manifest)
+    record = {"auricle": auricle.__version__} | asked
+    record |= {"metric": probe.metric, "width": probe.width, "num_clips": len(probe.linear.clips)}
+    record["resampled"] = probe.linear.metrics["resampled"]
+    for name, evaluation in (("linear", probe.linear), ("nearest", probe.nearest)):
+        record[name] = {
+            "value": evaluation.metrics[probe.metric],
+            "interval": evaluation.metrics["intervals"].get(probe.metric),
+        }
+    record |= {"num_failed": len(failed), "failed": failed}
+    record["parts"] = [asdict(part) for part in probe.parts]
+    for name, evaluation in (("linear", probe.linear), ("nearest", probe.nearest)):
+        rows = evaluation.metrics["classes"]
+        record[f"{name}_classes"] = [{key: row[key] for key in CLASS_KEYS} for row in rows]
+    report.write_json(record, folder / PROBE_FILE)
+
+
+def lines(probe: Probe) -> list[str]:
+    """What to print: a line for each probe, then one for each fold."""
+    resampled = probe.linear.metrics["resampled"]
+    clips = f"{len(probe.linear.clips)} clips"
+    if resampled["unit"] == "groups":
+        clips += f" in {resampled['number']} groups"
+    printed = [f"embedding   {probe.width} numbers; {clips} judged"]
+    printed.append(f"linear      {probe.metric} {_value(probe.linear, probe.metric)}")
+    printed.append(f"nearest     {probe.metric} {_value(probe.nearest, probe.metric)}")
+    if len(probe.parts) > 1:
+        for part in probe.parts:
+            values = (_shown(value, probe.metric) for value in (part.linear, part.nearest))
+            printed.append("  {:<10}linear {}, nearest {}".format(part.name, *values))
+    return printed
+
+
+def _value(evaluation: Evaluation, metric: str) -> str:
+    value = _shown(evaluation.metrics[metric], metric)
+    ends = evaluation.metrics["intervals"].get(metric)
+    if ends is None:
+        return value
+    low, high = (_shown(end, metric) for end in ends)
+    return f"{value} (95 % interval {low} to {high})"
+
+
+def _shown(value: float | None, metric: str) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1%}" if metric == "accuracy" else f"{value:.3f}"

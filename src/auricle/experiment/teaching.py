@@ -1,0 +1,57 @@
+"""The step in which a student learns from the teacher of a recipe."""
+
+from collections.abc import Collection
+
+import torch
+from torch.utils.data import DataLoader, Subset
+
+from auricle import data
+from auricle.checkpoint import Checkpoint
+from auricle.experiment.clips import Clips, read_teacher
+from auricle.experiment.recipe import Recipe
+from auricle.features import FeatureNoise, SpecAugment
+from auricle.training import Distillation, Scenes, Spread, Teacher, measure_spread, start_head
+
+MEASURED = 2000  # clips that the spread of the teacher's answers is measured on, at most
+AT_ONCE = 8  # of them
+
+
+def build_distillation(
+    recipe: Recipe, clips: Clips, trained: Checkpoint, new_parameters: Collection[str]
+) -> Distillation:
+    """The step in which `trained` learns what the recipe's teacher hears.
+
+    A fresh head starts with the teacher's mean for each class.
+    """
+    assert recipe.distillation is not None  # the caller's condition
+    teacher = Teacher(read_teacher(recipe.distillation.teacher, recipe.training.loss))
+    spread = _measure(recipe, clips, teacher)
+    head = {f"head.{name}" for name, _ in trained.model.head.named_parameters()}
+    if recipe.initial_weights is None or head <= set(new_parameters):
+        start_head(trained.model, spread)
+    scenes = Scenes(
+        data.Augmentation(recipe.augmentation, clips.sample_rate),
+        data.Overlap(recipe.overlap),
+        data.Mixup(recipe.mixup),
+        SpecAugment(recipe.masking, trained.fbank.padding_value),
+        FeatureNoise(recipe.feature_noise),
+    )
+    return Distillation(
+        trained, teacher, spread, recipe.distillation, scenes, clips.sample_rate, new_parameters
+    )
+
+
+def _measure(recipe: Recipe, clips: Clips, teacher: Teacher) -> Spread:
+    """How much the teacher's answers vary, on training clips drawn by the recipe's seed."""
+    crop = min(recipe.data.crop_seconds or clips.longest_seconds, clips.longest_seconds)
+    dataset = data.ClipDataset(
+        clips.train, None, teacher.sample_rate, crop, recipe.seed, skip_faulty=True
+    )
+    generator = torch.Generator().manual_seed(recipe.seed)
+    chosen = torch.randperm(len(dataset), generator=generator)[:MEASURED].tolist()
+    loader = DataLoader(
+        Subset(dataset, chosen), AT_ONCE, num_workers=recipe.data.workers, collate_fn=data.collate
+    )
+    return measure_spread(
+        [teacher.hear(batch.waveforms, batch.lengths) for batch in loader if len(batch.waveforms)]
+    )

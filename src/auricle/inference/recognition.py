@@ -1,0 +1,100 @@
+"""What a model's scores say about a sound: best labels, recognised labels, silence.
+
+Shapes: S samples, C classes.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SILENCE_DBFS = -70.0  # a quiet room, as recorders hear it, is near -60
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A label and its score, from 0 to 1.
+
+    Attributes:
+        recognised: whether the score reaches the label's threshold, in a sound that is not silent;
+            None: the model has no thresholds.
+    """
+
+    label: str
+    score: float
+    recognised: bool | None = None
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of a recording, in seconds, and the scores `(C,)` of what is heard in it.
+
+    Attributes:
+        level: see `level`; of a recording in several windows, that of the loudest.
+    """
+
+    start: float
+    end: float
+    scores: Tensor
+    level: float
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether no window of it is as loud as SILENCE_DBFS."""
+        return self.level < SILENCE_DBFS
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """The answer about a part of a recording, in seconds.
+
+    Attributes:
+        best: as many labels as were asked for, best first.
+        recognised: every label whose score reaches its threshold, best first; none of a silent
+            sound. None: the model has no thresholds.
+        silence: whether there is nothing to be heard, whatever the scores are.
+    """
+
+    start: float
+    end: float
+    best: list[Prediction]
+    recognised: list[Prediction] | None
+    silence: bool
+
+    @property
+    def shown(self) -> list[Prediction]:
+        """As many labels as `best` holds, those that are recognised first."""
+        others = [guess for guess in self.best if not guess.recognised]
+        return [*(self.recognised or []), *others][: len(self.best)]
+
+
+def level(waveform: Tensor) -> float:
+    """How loud samples `(S,)` are: RMS in dB below full scale (a full sine has -3), zero: -inf.
+
+    A constant offset is no sound and is left out.
+    """
+    rms = waveform.double().std(correction=0).item()
+    return 20 * math.log10(rms) if rms else -math.inf
+
+
+def reached(segment: Segment, thresholds: Sequence[float] | None) -> list[bool] | None:
+    """For each class whether it is recognised: its score is at least its threshold."""
+    if thresholds is None:
+        return None
+    found = segment.scores.double() >= torch.tensor(thresholds, dtype=torch.float64)
+    return [False] * len(found) if segment.is_silent else found.tolist()
+
+
+def recognise(
+    segment: Segment, labels: Sequence[str], thresholds: Sequence[float] | None, top: int
+) -> Recognition:
+    """What `segment` was taken for, with the `top` best of the C `labels`, or all if fewer."""
+    found = reached(segment, thresholds)
+    ordered = [
+        Prediction(labels[index], score, None if found is None else found[index])
+        for score, index in zip(*map(Tensor.tolist, segment.scores.topk(len(labels))), strict=True)
+    ]
+    recognised = None if found is None else [each for each in ordered if each.recognised]
+    return Recognition(segment.start, segment.end, ordered[:top], recognised, segment.is_silent)

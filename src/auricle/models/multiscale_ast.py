@@ -1,0 +1,212 @@
+"""Multiscale AST (Zhu and Omar 2023, arXiv 2303.10757): fewer and wider tokens, stage by stage.
+
+The paper pools along time in some stages, along time and frequency in others, and widens the
+features as the tokens become fewer. The blocks are those of MViT (Fan et al. 2021, arXiv
+2104.11227; Li et al. 2022, arXiv 2112.01526). What the paper leaves open: `docs/multiscale.md`.
+
+Shapes: B clips, T frames, M mel bins, D width of a stage, F rows (frequency) and C columns (time)
+of its grid, N tokens (F * C), H heads, K width of a head.
+"""
+
+import math
+from typing import Any
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from auricle.models.ast import READOUTS, Head
+from auricle.models.encoder import initialize_linear_layers
+from auricle.models.model import Model, ModelConfig, all_whole
+from auricle.models.packing import TokenLayout
+from auricle.models.patches import PatchEmbedding, check_clips, grid_length
+from auricle.models.pooling import BlockShape, PoolingBlock, Side, pooled_layout
+
+GROWTH = 2  # of the width and the number of heads from stage to stage
+
+# The last stage is as wide as the AST of the same name; depths, heads: see `docs/multiscale.md`.
+MULTISCALE_SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {"width": 24},
+    "small": {"width": 48},
+    "base": {"width": 96},
+}
+
+
+class MultiscaleASTConfig(ModelConfig):
+    """Settings of Multiscale AST. The defaults are the base size for AudioSet."""
+
+    num_classes: int = Field(527, ge=0)  # 0: no head, the model is a start for training
+    num_mels: int = Field(128, ge=1)
+    max_frames: int = Field(1024, ge=1)  # longest clip that has positions
+    patch: Side = (16, 8)  # mel bins x frames
+    stride: Side = (8, 4)
+    width: int = Field(96, ge=1)  # of the first stage; twice as much in each further one
+    num_heads: int = Field(1, ge=1)  # likewise
+    depths: tuple[int, ...] = Field((2, 3, 16, 3), min_length=1)  # blocks of each stage
+    # Rows and columns that become one at the entry of each stage but the first.
+    pooling: tuple[Side, ...] = ((1, 2), (2, 2), (2, 2))
+    mlp_ratio: float = Field(4.0, gt=0)
+    norm_epsilon: float = Field(1e-6, gt=0)
+    head_norm_epsilon: float = Field(1e-5, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    # Share of clips that skip a branch in training: 0 in the first block, this in the last.
+    drop_path: float = Field(0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> "MultiscaleASTConfig":
+        if min(*self.patch, *self.stride) < 1:
+            raise ValueError(f"patch {self.patch} and stride {self.stride} must be at least 1")
+        if self.rows < 1 or self.columns < 1:
+            raise ValueError(
+                f"patch {self.patch} does not fit into num_mels ({self.num_mels}) x "
+                f"max_frames ({self.max_frames})"
+            )
+        if self.width % self.num_heads:
+            raise ValueError(
+                f"width ({self.width}) must be a multiple of num_heads ({self.num_heads})"
+            )
+        if min(self.depths) < 1:
+            raise ValueError(f"depths {self.depths} must be at least 1: each stage has a block")
+        if len(self.pooling) != len(self.depths) - 1:
+            raise ValueError(
+                f"pooling has {len(self.pooling)} steps, depths {len(self.depths)} stages: give "
+                "one step for each stage but the first"
+            )
+        if any(min(step) < 1 for step in self.pooling):
+            raise ValueError(f"pooling {self.pooling} must be at least 1")
+        return self
+
+    @property
+    def shortest_frames(self) -> int:
+        """One patch."""
+        return self.patch[1]
+
+    @property
+    def summary(self) -> tuple[str, str]:
+        """Its sizes, then what it reads, each in a few words."""
+        (high, long), (down, along) = self.patch, self.stride
+        growth = GROWTH ** (len(self.depths) - 1)
+        return (
+            f"width {self.width} to {self.width * growth}, depth {sum(self.depths)} in "
+            f"{len(self.depths)} stages, heads {self.num_heads} to {self.num_heads * growth}",
+            f"{high} x {long} patches, stride {down} x {along}, {self.num_mels} mel bins, "
+            f"{self.max_frames} frames",
+        )
+
+    @property
+    def rows(self) -> int:
+        """Rows of the first grid: steps along frequency."""
+        return grid_length(self.num_mels, self.patch[0], self.stride[0])
+
+    @property
+    def columns(self) -> int:
+        """Columns of the first grid: steps along time in the longest clip."""
+        return grid_length(self.max_frames, self.patch[1], self.stride[1])
+
+
+class MultiscaleAST(Model):
+    """Features `(B, T, M)` to logits `(B, classes)`; frames past `frame_counts` have no influence.
+
+    There is no prefix token: the mean of the last stage's tokens is read.
+    """
+
+    def __init__(self, config: MultiscaleASTConfig):
+        super().__init__()
+        self.config: MultiscaleASTConfig = config
+        last_width = config.width * GROWTH ** (len(config.depths) - 1)
+        self.patches = PatchEmbedding(config.width, config.patch, config.stride)
+        self.positions = GridPositions(config.rows, config.columns, config.width)
+        self.encoder = Pyramid(config)
+        self.norm = nn.LayerNorm(last_width, eps=config.norm_epsilon)
+        self.head: nn.Module = nn.Identity()
+        if config.num_classes:
+            self.head = Head(last_width, config.num_classes, config.head_norm_epsilon)
+        initialize_linear_layers(self)
+
+    def embed(self, features: Tensor, frame_counts: Tensor | None = None) -> Tensor:
+        """What the head reads: one vector `(B, D)` for each clip.
+
+        Raises:
+            AudioError: a clip is shorter than one patch.
+            ConfigError: the features are longer than the positions or have other mel bins.
+        """
+        config = self.config
+        check_clips(features, frame_counts, config, config.patch[1], config.stride[1])
+        grid = self.patches(features)[:, :, : config.columns]
+        layout = self._layout(grid, frame_counts, features.shape[1])
+        tokens = layout.pack(grid + self.positions.grid[:, : layout.columns])
+        tokens, layout = self.encoder(tokens, layout)
+        return READOUTS["patch_mean"](self.norm(tokens), layout)
+
+    def num_tokens(self, frames: int) -> int:
+        """Tokens of the last stage, over which the embedding is the mean."""
+        columns = grid_length(frames, self.config.patch[1], self.config.stride[1])
+        layout = TokenLayout(0, self.config.rows, columns, None)
+        for step in self.config.pooling:
+            layout = pooled_layout(layout, step)
+        return layout.num_patches
+
+    def _layout(self, grid: Tensor, frame_counts: Tensor | None, frames: int) -> TokenLayout:
+        rows, columns = grid.shape[1:3]
+        counts = None
+        if frame_counts is not None and not all_whole(frame_counts, frames):
+            patch, stride = self.config.patch[1], self.config.stride[1]
+            counts = torch.div(frame_counts - patch, stride, rounding_mode="floor") + 1
+        return TokenLayout(0, rows, columns, counts)
+
+
+class GridPositions(nn.Module):
+    """Learned positions of the first grid `(F, C, D)`; a short clip takes the first columns."""
+
+    def __init__(self, rows: int, columns: int, width: int):
+        super().__init__()
+        self.grid = nn.Parameter(torch.empty(rows, columns, width))
+        nn.init.trunc_normal_(self.grid, std=0.02)
+
+
+class Pyramid(nn.Module):
+    """The blocks of all stages, one after the other: tokens `(B, N, D)` and where they stand."""
+
+    def __init__(self, config: MultiscaleASTConfig):
+        super().__init__()
+        shapes = block_shapes(config)
+        last = max(1, len(shapes) - 1)
+        self.blocks = nn.ModuleList(
+            PoolingBlock(
+                shape,
+                config.mlp_ratio,
+                config.norm_epsilon,
+                config.dropout,
+                config.drop_path * index / last,
+            )
+            for index, shape in enumerate(shapes)
+        )
+
+    def forward(self, tokens: Tensor, layout: TokenLayout) -> tuple[Tensor, TokenLayout]:
+        for block in self.blocks:
+            tokens, layout = block(tokens, layout)
+        return tokens, layout
+
+
+def block_shapes(config: MultiscaleASTConfig) -> list[BlockShape]:
+    """What each block of the pyramid looks like.
+
+    All blocks look at keys and values on the last stage's grid, so that the finer a stage is, the
+    more it pools them (the adaptive strides of Fan et al. 2021).
+    """
+    shapes = []
+    width, num_heads = config.width, config.num_heads
+    for stage, depth in enumerate(config.depths):
+        rest = _product(config.pooling[stage:])
+        inner = BlockShape(width, width, num_heads, (1, 1), rest)
+        entry = inner
+        if stage > 0:
+            step = config.pooling[stage - 1]
+            entry = BlockShape(width // GROWTH, width, num_heads, step, _product((step, rest)))
+        shapes += [entry] + (depth - 1) * [inner]
+        width, num_heads = width * GROWTH, num_heads * GROWTH
+    return shapes
+
+
+def _product(steps: tuple[Side, ...]) -> Side:
+    return math.prod(rows for rows, _ in steps), math.prod(columns for _, columns in steps)

@@ -1,0 +1,52 @@
+"""`auricle models`: what is told of the built-in models."""
+
+import json
+
+from typer.testing import CliRunner
+
+from auricle import checkpoint
+from auricle.cli.main import app
+from auricle.inference import names
+
+
+def run(*words):
+    result = CliRunner().invoke(app, ["models", *words])
+    assert (result.exit_code, result.stderr) == (0, "")
+    return result.stdout
+
+
+def test_each_built_in_model_has_size_labels_score_and_speed():
+    lines = run().splitlines()
+    assert [line.split()[0] for line in lines[::5]] == names.builtin_names()
+    assert lines[:4] == [
+        "esc10         Names one of ten sounds in a recording.",
+        "  size        2.9 MB, 1.44 M parameters, hears 5.06 s in one piece",
+        "  labels      10: chainsaw; clock_tick; crackling_fire; crying_baby; and 6 more",
+        "  score       83.5% accuracy (ESC-10, mean of 5 folds)",
+    ]
+    assert lines[4].startswith("  speed       ")
+    assert " ms for 10 s of sound (one thread, " in lines[4]
+
+
+def test_json_holds_all_of_it():
+    text = run("--json")
+    rows = {row["name"]: row for row in json.loads(text)}
+    assert text.count("\n") == 1
+    assert sorted(rows) == names.builtin_names()
+    keywords = rows["keywords"]
+    assert len(keywords["labels"]) == 12
+    assert (keywords["sample_rate"], keywords["thresholds"]) == (16_000, False)
+    assert len(keywords["scores"]) == 4
+    assert keywords["speed"]["milliseconds"] > 0
+
+
+def test_what_was_not_recorded_is_said(tiny_model, monkeypatch):
+    monkeypatch.setattr(names, "BUILTIN", tiny_model.parent)
+    count = sum(each.numel() for each in checkpoint.load(tiny_model).model.parameters())
+    assert run().splitlines() == [
+        "tiny",
+        f"  size        0.1 MB, {count / 1e6:.2f} M parameters, hears 2.02 s in one piece",
+        "  labels      4: dog; cat; rain; sea",
+        "  score       not recorded",
+        "  speed       not recorded",
+    ]

@@ -1,0 +1,183 @@
+"""A recipe with a teacher: from unlabelled sounds to a student, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from torch import nn
+
+from auricle import checkpoint
+from auricle.config import from_dict
+from auricle.errors import UserError
+from auricle.experiment import Recipe, run
+from auricle.experiment.clips import select_clips
+from auricle.features import FbankConfig, PaddingConfig
+
+LABELS = ["dog", "cat", "rain"]
+MODEL = {"name": "ast", "max_frames": 32, "width": 8, "depth": 1, "num_heads": 2}
+
+
+@pytest.fixture
+def teacher(tmp_path):
+    """A checkpoint of three classes that hears at 32 kHz."""
+    front_end = FbankConfig(
+        sample_rate=32_000, num_mels=16, mean=-5.0, std=4.0, padding=PaddingConfig(frames=16)
+    )
+    torch.manual_seed(0)
+    settings = {key: value for key, value in MODEL.items() if key != "name"}
+    built = checkpoint.create("ast", settings, front_end, LABELS, "sigmoid")
+    for parameter in built.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    checkpoint.save(built, tmp_path / "teacher")
+    return tmp_path / "teacher"
+
+
+@pytest.fixture
+def sounds(tmp_path):
+    """A folder of eight unlabelled sounds, two levels deep, at several rates and lengths."""
+    random = np.random.default_rng(0)
+    for number in range(8):
+        folder = tmp_path / "sounds" / f"place {number % 2}" / "day"
+        folder.mkdir(parents=True, exist_ok=True)
+        rate = (16_000, 32_000, 44_100)[number % 3]
+        clip = random.normal(0, 0.1, rate // (2 + number % 3))
+        soundfile.write(folder / f"{number}.wav", clip, rate)
+    return tmp_path / "sounds"
+
+
+def recipe(teacher, sounds, **sections):
+    values = {
+        "name": "small",
+        "data": {"source": str(sounds), "validation_share": 0.25, "workers": 0},
+        "front_end": {"num_mels": 16, "mean": -5.0, "std": 4.0, "padding": {"frames": 16}},
+        "model": MODEL,
+        "augmentation": {"speed": 1.2, "reverberation_rate": 0.5, "filter_rate": 0.5},
+        "overlap": {"rate": 0.5},
+        "distillation": {"teacher": str(teacher), "embedding": 0.5},
+        "training": {
+            "epochs": 2,
+            "batch_size": 3,
+            "loss": "bce",
+            "optimizer": {"learning_rate": 1e-3},
+        },
+    }
+    return from_dict(Recipe, {**values, **sections}, "test")
+
+
+def test_a_student_is_trained_without_a_label(teacher, sounds, tmp_path):
+    report = run(recipe(teacher, sounds), tmp_path / "run")
+    assert report.num_train + report.num_validation == 8
+    student = checkpoint.load(tmp_path / "run" / "best")
+    assert student.labels == LABELS
+    assert student.config.front_end.sample_rate == 16_000
+    assert student.config.provenance["teacher"] == "teacher"
+    assert {"explained", "agreement", "validation_loss"} <= set(report.best)
+    scores = student.score(torch.randn(1, 4000))
+    assert scores.shape == (1, 3)
+    assert not (tmp_path / "run" / "state.ckpt").exists()
+
+
+def test_sounds_are_read_at_the_rate_of_whoever_hears_more(teacher, sounds):
+    assert select_clips(recipe(teacher, sounds)).sample_rate == 32_000
+    wide = {"num_mels": 16, "sample_rate": 48_000, "mean": -5.0, "std": 4.0}
+    assert select_clips(recipe(teacher, sounds, front_end=wide)).sample_rate == 48_000
+
+
+def test_a_resumed_distillation_gives_the_same_bits(teacher, sounds, tmp_path, monkeypatch):
+    from auricle.training.history import History
+
+    whole = recipe(teacher, sounds)
+    run(whole, tmp_path / "whole")
+
+    add = History.add
+
+    def interrupt(self, record, weights):
+        add(self, record, weights)
+        if record["epoch"] == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(History, "add", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(whole, tmp_path / "parts")
+    monkeypatch.setattr(History, "add", add)
+    run(whole, tmp_path / "parts", resume=True)
+    first, second = (
+        checkpoint.load(tmp_path / name / "last").state_dict() for name in ("whole", "parts")
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    recipes = [(tmp_path / name / "recipe.yaml").read_text() for name in ("whole", "parts")]
+    assert recipes[0] == recipes[1]
+    records = (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in records] == [1, 2]
+
+
+def test_a_student_goes_on_from_weights_of_its_own(teacher, sounds, tmp_path):
+    run(recipe(teacher, sounds), tmp_path / "first")
+    start = checkpoint.load(tmp_path / "first" / "last")
+    training = {
+        "epochs": 1,
+        "batch_size": 3,
+        "loss": "bce",
+        "optimizer": {"learning_rate": 1e-9},
+    }
+    again = recipe(
+        teacher, sounds, initial_weights=str(tmp_path / "first" / "last"), training=training
+    )
+    run(again, tmp_path / "second")
+    after = checkpoint.load(tmp_path / "second" / "last").state_dict()
+    for name, value in start.state_dict().items():
+        torch.testing.assert_close(after[name], value, atol=1e-6, rtol=0)
+
+
+REFUSED = [
+    (
+        {"overlap": {"rate": 0.5}, "distillation": None},
+        "test: overlap.rate needs distillation: its scenes have no labels.",
+    ),
+    (
+        {"folds": "all", "data": {"source": "."}},
+        "test: folds and distillation cannot be given together; choose one.",
+    ),
+    (
+        {"data": {"source": ".", "train_split": "train", "test_split": "test"}},
+        "test: data.test_split and distillation cannot be given together; choose one.",
+    ),
+    (
+        {"data": {"source": ".", "labels": ["a", "b"]}},
+        "test: data.labels and distillation cannot be given together; choose one.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("sections", "message"), REFUSED)
+def test_what_makes_no_sense_with_or_without_a_teacher_is_refused(
+    teacher, sounds, sections, message
+):
+    with pytest.raises(UserError) as caught:
+        recipe(teacher, sounds, **sections)
+    assert str(caught.value) == message
+
+
+def test_a_teacher_of_exclusive_classes_wants_the_loss_that_fits(teacher, sounds):
+    config = json.loads((teacher / "config.json").read_text())
+    (teacher / "config.json").write_text(json.dumps({**config, "activation": "softmax"}))
+    with pytest.raises(UserError) as caught:
+        select_clips(recipe(teacher, sounds))
+    assert str(caught.value) == (
+        f"distillation.teacher: {teacher} answers with a softmax, so training.loss must be ce, "
+        "not bce."
+    )
+
+
+def test_a_teacher_without_labels_is_refused(teacher, sounds, tmp_path):
+    settings = {key: value for key, value in MODEL.items() if key != "name"}
+    mute = checkpoint.create("ast", settings, FbankConfig(num_mels=16), [], "sigmoid")
+    checkpoint.save(mute, tmp_path / "mute")
+    with pytest.raises(UserError) as caught:
+        select_clips(recipe(tmp_path / "mute", sounds))
+    assert str(caught.value) == (
+        f"distillation.teacher: {tmp_path / 'mute'} has no labels, so it cannot say what is heard. "
+        "Choose a model that was trained on labels."
+    )

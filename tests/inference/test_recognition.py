@@ -1,0 +1,91 @@
+"""Recognised labels, and what is silence."""
+
+import math
+
+import pytest
+import torch
+
+from auricle.inference import Classifier, Prediction, Segment
+from auricle.inference.recognition import level, recognise
+
+LABELS = ["dog", "cat", "rain"]
+SCORES = torch.tensor([0.5, 0.25, 0.75])
+SILENT = 10 ** (-75 / 20)
+
+
+def heard(level=-20.0, scores=SCORES):
+    return Segment(1.0, 3.0, scores, level)
+
+
+def test_the_level_is_that_of_the_rms_without_an_offset(tone):
+    assert level(2 * tone) == pytest.approx(-3.01, abs=0.01)
+    assert level(0.02 * tone + 0.5) == pytest.approx(-43.01, abs=0.01)
+    assert level(torch.zeros(100)) == level(torch.full((7,), 0.25)) == -math.inf
+    assert level(torch.ones(1)) == -math.inf
+
+
+def test_without_thresholds_nothing_is_said_of_recognition():
+    answer = recognise(heard(), LABELS, None, top=2)
+    assert answer.best == [Prediction("rain", 0.75), Prediction("dog", 0.5)]
+    assert (answer.start, answer.end, answer.recognised, answer.silence) == (1.0, 3.0, None, False)
+    assert answer.shown == answer.best
+
+
+def test_a_label_is_recognised_from_its_threshold_on():
+    answer = recognise(heard(), LABELS, (0.6, 0.25, 0.7), top=3)
+    assert [each.recognised for each in answer.best] == [True, False, True]
+    assert answer.recognised == [Prediction("rain", 0.75, True), Prediction("cat", 0.25, True)]
+
+
+def test_what_is_recognised_is_shown_first_and_counts_beyond_the_best():
+    answer = recognise(heard(), LABELS, (0.6, 0.25, 0.8), top=1)
+    assert answer.best == [Prediction("rain", 0.75, False)]
+    assert answer.recognised == answer.shown == [Prediction("cat", 0.25, True)]
+
+
+def test_of_fewer_labels_than_asked_for_all_are_given():
+    assert len(recognise(heard(), LABELS, None, top=9).best) == 3
+
+
+@pytest.mark.parametrize("decibels, silence", [(-70.1, True), (-70.0, False), (-math.inf, True)])
+def test_nothing_is_recognised_in_silence(decibels, silence):
+    answer = recognise(heard(decibels), LABELS, (0.0, 0.0, 0.0), top=3)
+    assert answer.silence == silence
+    assert len(answer.recognised) == (0 if silence else 3)
+    assert [each.label for each in answer.best] == ["rain", "dog", "cat"]
+
+
+def test_scores_of_32_bits_meet_thresholds_of_64():
+    score = torch.tensor([0.7])
+    assert recognise(heard(scores=score), ["dog"], (score.item(),), 1).recognised
+    assert not recognise(heard(scores=score), ["dog"], (0.7 + 1e-9,), 1).recognised
+
+
+@pytest.fixture(scope="module")
+def classifier(tiny_model):
+    return Classifier.load(tiny_model, device="cpu")
+
+
+def test_a_recording_is_silent_only_where_each_of_its_windows_is(classifier):
+    """The mean over a minute would hide a second of sound."""
+    rate = classifier.sample_rate
+    waveform = torch.zeros(60 * rate)
+    assert classifier.recognise(waveform, rate).silence
+    waveform[30 * rate : 31 * rate] = 0.001 * torch.sin(torch.arange(rate) * 0.3)
+    assert level(waveform) < -70
+    answer = classifier.recognise(waveform, rate)
+    assert (answer.silence, answer.start, answer.end) == (False, 0.0, 60.0)
+
+
+def test_a_list_of_waveforms_is_recognised_as_each_alone(classifier, tone):
+    waveforms = [tone, SILENT * tone, tone[:5000]]
+    together = classifier.recognise(waveforms, 16_000, top=2)
+    assert [answer.silence for answer in together] == [False, True, False]
+    for waveform, answer in zip(waveforms, together, strict=True):
+        alone = classifier.recognise(waveform, 16_000, top=2)
+        assert [each.label for each in alone.best] == [each.label for each in answer.best]
+        assert (alone.silence, alone.end) == (answer.silence, answer.end)
+
+
+def test_classify_gives_the_best_of_recognise(classifier, tone):
+    assert classifier.classify(tone, 16_000, 3) == classifier.recognise(tone, 16_000, 3).best
