@@ -27,7 +27,7 @@ starts() {  # an AST without Conformers, distilled on sounds; for words, then ta
     training.batch_size=32"
   cp "$BUILTIN/sounds/manifest.csv" "$BUILTIN/sounds/standardised.csv"
   $python scripts/teacher_targets.py "$BUILTIN/sounds/standardised.csv" \
-    "$BUILTIN/sounds/standardised.safetensors" --teacher "$TEACHER" --wide wide --standardise
+    "$BUILTIN/sounds/standardised.safetensors" --teacher "$TEACHER" --standardise
   export SOUNDS="$BUILTIN/sounds/standardised.csv"
   # shellcheck disable=SC2086 # several words
   $auricle train builtin_sounds $plain training.epochs=10 --out "$WORK/start_sounds" --overwrite \

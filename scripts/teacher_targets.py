@@ -1,6 +1,6 @@
 """Ask a teacher what it hears in every clip of a manifest, and store that as training targets.
 
-    python scripts/teacher_targets.py MANIFEST OUT.safetensors --teacher FOLDER [--wide wide]
+    python scripts/teacher_targets.py MANIFEST OUT.safetensors --teacher FOLDER
         [--temperature 4 | --standardise]
 
 FOLDER holds teacher.py (with `load_teacher` and `resample`) and its weights. The file that is
@@ -15,9 +15,8 @@ other; so do the numbers of the teacher's embedding, which follow as columns "em
 On mostly quiet classes the plain targets hold almost the same number for every clip, and a student
 of few clips learns that number and little else.
 
-`--wide` names a folder beside the manifest with the same clips in a wider band (clips/a.flac is
-read from wide/a.flac), for teachers that hear more than the student. One thread and one clip at a
-time: on processors that is fastest for the small teacher this was written for (50 clips a second).
+Clips are heard at the teacher's own rate. One thread and one clip at a time: on processors that is
+fastest for the small teacher this was written for (50 clips a second).
 """
 
 import argparse
@@ -46,7 +45,6 @@ def main() -> None:
     parser.add_argument("manifest", type=Path)
     parser.add_argument("out", type=Path, help="the .safetensors file to write")
     parser.add_argument("--teacher", type=Path, required=True, help="folder with teacher.py")
-    parser.add_argument("--wide", help="folder beside the manifest with wide-band clips")
     parser.add_argument(
         "--temperature", type=float, default=1.0, help="divides the logits (Hinton et al. 2015)"
     )
@@ -59,7 +57,7 @@ def main() -> None:
     teacher = module.load_teacher(arguments.teacher)
     rows = read_rows(arguments.manifest)
     folder = arguments.manifest.parent
-    paths = [folder / heard_path(row["path"], arguments.wide) for row in rows]
+    paths = [folder / row["path"] for row in rows]
     heard = [listen(module, teacher, path) for path in paths]
     logits = torch.stack([logits for logits, _ in heard])
     labels = list(teacher.labels)
@@ -89,11 +87,6 @@ def load_module(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module
-
-
-def heard_path(path: str, wide: str | None) -> str:
-    """Path of the clip that the teacher hears: its first folder is changed to `wide`."""
-    return path if wide is None else f"{wide}/{path.partition('/')[2]}"
 
 
 @torch.inference_mode()

@@ -26,7 +26,7 @@ hear() {  # what the teacher says of the clips of a manifest
 
 sounds() {  # recorded sound of free packages
   $python scripts/collect_sounds.py "$WORK/sounds" --not-like "$DATA/esc10/audio"
-  hear "$WORK/sounds/manifest.csv" --wide wide
+  hear "$WORK/sounds/manifest.csv"
 }
 
 distil() {  # a student of the teacher, which has heard no clip of ESC-50

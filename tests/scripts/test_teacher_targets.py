@@ -42,9 +42,8 @@ def script(monkeypatch):
 def folder(tmp_path):
     noise = np.random.default_rng(0).standard_normal(32_000).astype(np.float32) / 10
     for name, samples in {"a": noise, "b": np.zeros(32_000, dtype=np.float32)}.items():
-        for band, rate in {"clips": 16_000, "wide": 32_000}.items():
-            (tmp_path / band).mkdir(exist_ok=True)
-            soundfile.write(tmp_path / band / f"{name}.flac", samples, rate)
+        (tmp_path / "clips").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / "clips" / f"{name}.flac", samples, 32_000)
     (tmp_path / "manifest.csv").write_text("path,labels\nclips/a.flac,dog\nclips/b.flac,\n")
     (tmp_path / "teacher.py").write_text(TEACHER)
     return tmp_path
@@ -57,7 +56,7 @@ def run(script, monkeypatch, folder, *more):
 
 
 def test_every_clip_gets_a_row_of_probabilities(script, monkeypatch, folder, capsys):
-    run(script, monkeypatch, folder, "--wide", "wide")
+    run(script, monkeypatch, folder)
     assert (folder / "manifest.csv").read_text().split() == [
         "path,labels,soft_targets",
         "clips/a.flac,dog,heard.safetensors:0",
@@ -72,7 +71,7 @@ def test_every_clip_gets_a_row_of_probabilities(script, monkeypatch, folder, cap
 def test_standardised_targets_are_alike_for_every_class_and_the_embedding(
     script, monkeypatch, folder
 ):
-    run(script, monkeypatch, folder, "--wide", "wide", "--standardise")
+    run(script, monkeypatch, folder, "--standardise")
     with safe_open(folder / "heard.safetensors", "pt") as file:
         assert json.loads(file.metadata()["labels"]) == ["sound", "hiss; or so", "embedding 0"]
         targets = file.get_tensor("targets")
