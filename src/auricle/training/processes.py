@@ -1,5 +1,6 @@
 """What several processes that train one model tell each other; alone, a process asks itself."""
 
+import atexit
 from typing import Any
 
 import torch
@@ -35,3 +36,15 @@ def set_random_state(state: dict[str, torch.Tensor], device: torch.device) -> No
     torch.set_rng_state(state["cpu"])
     if device.type != "cpu":
         torch.get_device_module(device).set_rng_state(state["device"])
+
+
+@atexit.register
+def _leave() -> None:
+    """Close the connection before the interpreter goes: its threads would abort the process.
+
+    They ask for the interpreter's lock, and a thread that asks for it after the end is torn out of
+    C++ code that may not be left so ("terminate called without an active exception"). lightning
+    does the same for NCCL alone.
+    """
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
