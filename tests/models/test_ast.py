@@ -24,6 +24,7 @@ def test_tokens_are_the_patches_and_two_prefix_tokens(frames, tokens):
         ({"patch": [14, 14], "stride": [14, 14]}, 128),
         ({"num_mels": 40, "patch": [40, 1], "stride": [40, 1]}, 40),
         ({"num_prefix_tokens": 1, "readout": "cls"}, 128),
+        ({"stem": [4, 8], "patch": [128, 8], "stride": [128, 8]}, 128),
     ],
     ids=str,
 )
@@ -105,6 +106,12 @@ def test_other_mel_bins_are_refused():
             "ast",
             {"stride": [0, 10]},
             "model: patch (16, 16) and stride (0, 10) must be at least 1.",
+        ),
+        (
+            "ast",
+            {"patch": [128, 8], "stride": [128, 6], "stem": [8, 16]},
+            "model: patch (128, 8), stride (128, 6) and num_mels (128) must be multiples of 4 "
+            "behind a stem of 2 convolutions.",
         ),
         ("ast", {"depth": 0}, "model: depth: Input should be greater than or equal to 1, got 0."),
     ],

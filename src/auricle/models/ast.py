@@ -7,7 +7,7 @@ Shapes: B clips, T frames, M mel bins, N tokens, P prefix tokens, D width, C cla
 """
 
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -17,7 +17,13 @@ from auricle.models.differential_attention import DifferentialConfig, build_atte
 from auricle.models.encoder import Encoder, EncoderBlock, initialize_linear_layers
 from auricle.models.model import Model, ModelConfig, all_whole
 from auricle.models.packing import TokenLayout
-from auricle.models.patches import PatchEmbedding, Positions, check_clips, grid_length
+from auricle.models.patches import (
+    PatchEmbedding,
+    Positions,
+    check_clips,
+    grid_length,
+    stem_factor,
+)
 from auricle.models.patchout import leave_out
 
 Side = tuple[int, int]
@@ -31,6 +37,8 @@ class ASTConfig(ModelConfig):
     max_frames: int = Field(1024, ge=1)  # longest clip that has positions
     patch: Side = (16, 16)
     stride: Side = (10, 10)
+    # Channels of 3x3 convolutions before the patches, each of which halves both axes; (): none.
+    stem: tuple[Annotated[int, Field(ge=1)], ...] = ()
     width: int = Field(768, ge=1)
     depth: int = Field(12, ge=1)
     num_heads: int = Field(12, ge=1)
@@ -53,6 +61,12 @@ class ASTConfig(ModelConfig):
             raise ValueError(
                 f"patch {self.patch} does not fit into num_mels ({self.num_mels}) x "
                 f"max_frames ({self.max_frames})"
+            )
+        halved = stem_factor(self.stem)
+        if any(side % halved for side in (*self.patch, *self.stride, self.num_mels)):
+            raise ValueError(
+                f"patch {self.patch}, stride {self.stride} and num_mels ({self.num_mels}) must be "
+                f"multiples of {halved} behind a stem of {len(self.stem)} convolutions"
             )
         check_heads(self.differential, self.width, self.num_heads)
         return self
@@ -102,7 +116,7 @@ class AST(Model):
         width = config.width
         self.prefix_tokens = nn.Parameter(torch.empty(config.num_prefix_tokens, width))
         nn.init.trunc_normal_(self.prefix_tokens, std=0.02)
-        self.patches = PatchEmbedding(width, config.patch, config.stride)
+        self.patches = PatchEmbedding(width, config.patch, config.stride, config.stem)
         self.positions = Positions(config.num_prefix_tokens, config.rows, config.columns, width)
         self.encoder = Encoder(config.depth, partial(_block, config))
         self.norm = nn.LayerNorm(width, eps=config.norm_epsilon)
