@@ -4,7 +4,8 @@
 
 OUT is a folder of `collect_sounds.py`, FOLDER holds teacher.py and its weights. What was heard is
 kept in OUT/heard.npz, so that later runs listen to new clips only. A clip counts for a label from a
-probability of 0.3. `--page` writes the tables as Markdown, and all packages with their licences
+probability of 0.3. OUT/heard.csv is the manifest with the label that is heard best in each clip, by
+which `training.sampling` may weigh them; it is what a teacher says, not a truth. `--page` writes the tables as Markdown, and all packages with their licences
 into packages.csv in a folder beside it that is named like it.
 """
 
@@ -71,6 +72,7 @@ def main() -> None:
     parser.add_argument("--page", type=Path, help="Markdown file to write")
     arguments = parser.parse_args()
     heard = hear(arguments.out, arguments.teacher)
+    write_heard(arguments.out / "heard.csv", heard)
     sources = packages(arguments.out, heard)
     page = "\n".join([INTRODUCTION, *summary(heard), *largest(sources), *coverage(heard)])
     print(page)
@@ -103,6 +105,14 @@ def hear(out: Path, folder: Path) -> Heard:
     probabilities = np.stack([known[key] for key in keys]).astype(np.float32)
     seconds = [soundfile.info(out / row["path"]).frames / SAMPLE_RATE for row in rows]
     return Heard(rows, np.array(seconds), probabilities, list(teacher.labels))
+
+
+def write_heard(path: Path, heard: Heard) -> None:
+    """The manifest with the label that is heard best in each clip."""
+    best = heard.probabilities.argmax(axis=1)
+    labelled = zip(heard.rows, best, strict=True)
+    rows = [tuple({**row, "labels": heard.labels[label]}.values()) for row, label in labelled]
+    write(path, tuple(heard.rows[0]), rows)
 
 
 def read(path: Path) -> list[dict[str, str]]:

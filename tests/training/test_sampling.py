@@ -8,7 +8,7 @@ import torch
 
 from auricle.data import Clip
 from auricle.data.clips import Clips
-from auricle.training.sampling import Balanced, balanced_weights
+from auricle.training.sampling import Balanced, balanced_weights, square_root_weights
 
 
 def weights_of(labels):
@@ -51,3 +51,14 @@ def test_draws_follow_from_seed_and_epoch():
 
     assert draws(0, 1) == draws(0, 1)
     assert len({tuple(draws(*numbers)) for numbers in [(0, 0), (0, 1), (1, 0)]}) == 3
+
+
+def test_by_the_square_root_labels_are_drawn_as_the_root_of_their_clips():
+    sets = [("common",)] * 900 + [("rare",)] * 100
+    weights = square_root_weights(Clips.of([Clip(Path("a.wav"), names) for names in sets]))
+    assert (weights[:900].sum() / weights[900:].sum()).item() == pytest.approx(3)
+
+
+def test_labels_of_another_split_weigh_nothing():
+    clips = Clips.of([Clip(Path("a.wav"), (name,)) for name in ["dog", "dog", "rain"]])
+    assert square_root_weights(clips.where(np.array([0, 1]))).tolist() == [0.5**0.5] * 2

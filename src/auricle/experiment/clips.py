@@ -46,8 +46,8 @@ def select_clips(recipe: Recipe) -> Clips:
     train, validation = _divide(manifest, settings, recipe.seed)
     if validation is not None:
         validation = validation.without_soft_targets()
-    if recipe.training.sampling == "balanced":
-        _check_labels_to_balance(train)
+    if recipe.training.sampling != "shuffle":
+        _check_labels_to_count(train, recipe.training.sampling)
     if recipe.training.loss == "ce":
         for side in (train, validation):
             _check_one_label(side)
@@ -59,8 +59,8 @@ def _unlabelled(recipe: Recipe, distillation: DistillationConfig) -> Clips:
     teacher = read_teacher(distillation.teacher, recipe.training.loss)
     manifest = data.read(Path(recipe.data.source), labelled=False)
     train, validation = _divide(manifest, recipe.data, recipe.seed)
-    if recipe.training.sampling == "balanced":
-        _check_labels_to_balance(train)
+    if recipe.training.sampling != "shuffle":
+        _check_labels_to_count(train, recipe.training.sampling)
     teacher_rate = teacher.config.front_end.sample_rate
     rate = max(recipe.front_end.sample_rate, teacher_rate)
     # Whole hundredths: no rounding between the rates may add a sample too many.
@@ -106,13 +106,13 @@ def _divide(
     return train, None
 
 
-def _check_labels_to_balance(manifest: Manifest) -> None:
+def _check_labels_to_count(manifest: Manifest, sampling: str) -> None:
     if all(manifest.label_sets):
         return  # of millions of clips as fast as of ten
     for clip in manifest.clips:
         if not clip.labels:
             raise DataError(
-                f"{clip.where}: no labels, but training.sampling is balanced, which counts them. "
+                f"{clip.where}: no labels, but training.sampling is {sampling}, which counts them. "
                 "Use training.sampling=shuffle."
             )
 

@@ -11,7 +11,7 @@ from auricle.experiment.clips import Clips
 from auricle.experiment.recipe import Recipe
 from auricle.inference import windows
 from auricle.training import Machine
-from auricle.training.sampling import Balanced, balanced_weights
+from auricle.training.sampling import WEIGHTS, Balanced
 from auricle.training.shuffle import Shuffle
 from auricle.training.stopping import ignore_signals
 
@@ -56,4 +56,4 @@ def clip_feeds(recipe: Recipe, clips: Clips, trained: Checkpoint, machine: Machi
 def _order(recipe: Recipe, dataset: data.ClipDataset, manifest: data.Manifest) -> Shuffle:
     if recipe.training.sampling == "shuffle":
         return Shuffle(dataset, recipe.seed)
-    return Balanced(dataset, recipe.seed, balanced_weights(manifest.table))
+    return Balanced(dataset, recipe.seed, WEIGHTS[recipe.training.sampling](manifest.table))
