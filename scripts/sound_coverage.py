@@ -3,10 +3,11 @@
     python scripts/sound_coverage.py OUT --teacher FOLDER [--page docs/results/sounds.md]
 
 OUT is a folder of `collect_sounds.py`, FOLDER holds teacher.py and its weights. What was heard is
-kept in OUT/heard.npz, so that later runs listen to new clips only. A clip counts for a label from a
-probability of 0.3. OUT/heard.csv is the manifest with the label that is heard best in each clip, by
-which `training.sampling` may weigh them; it is what a teacher says, not a truth. `--page` writes the tables as Markdown, and all packages with their licences
-into packages.csv in a folder beside it that is named like it.
+kept in OUT/heard.npz, so that later runs listen to new clips only. A clip counts for a label from
+a probability of 0.3. OUT/heard.csv is the manifest with the label that is heard best in each clip,
+by which `training.sampling` may weigh them; it is what a teacher says, not a truth. `--page` writes
+the tables as Markdown, and all packages with their licences into packages.csv in a folder beside it
+that is named like it.
 """
 
 import argparse

@@ -7,10 +7,10 @@ composes them; this file only reads, overrides, checks and writes.
 import json
 import re
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, ValidationError
 from pydantic_core import ErrorDetails
 
 from auricle.errors import ConfigError, unknown_name
@@ -25,6 +25,14 @@ class Settings(BaseModel):
         """The settings as plain JSON values."""
         return self.model_dump(mode="json")
 
+
+def _in_order(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] > bounds[1]:
+        raise ValueError(f"expected [lowest, highest], got [{bounds[0]:g}, {bounds[1]:g}]")
+    return bounds
+
+
+Bounds = Annotated[tuple[float, float], AfterValidator(_in_order)]  # lowest, highest
 
 SettingsType = TypeVar("SettingsType", bound=Settings)
 

@@ -44,6 +44,10 @@ class DataWarning(UserWarning):
     """A data set was used, but its scores may not mean what they seem to."""
 
 
+class TrainingWarning(UserWarning):
+    """A training goes on, but not as it should."""
+
+
 def missing_extra(package: str, extra: str, purpose: str) -> MissingExtraError:
     """The error for an optional `package` that is not installed, with the line that installs it."""
     return MissingExtraError(

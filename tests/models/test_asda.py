@@ -1,5 +1,6 @@
 """ASDA and EAT: published sizes, true variable length, fixed positions, what pretraining needs."""
 
+import dataclasses
 import math
 
 import pytest
@@ -122,8 +123,9 @@ def test_chosen_tokens_meet_only_each_other_and_cls():
     places = torch.tensor([0, 4, 5, 10, 21])  # with cls in front
     mask = torch.zeros(33, dtype=torch.bool)
     mask[places] = True
-    among_all = model.encode_tokens(patches, mask[None, None, None])
-    alone = model.encode_tokens(patches[:, chosen])
+    among_all = model.encoder(model._with_cls(patches), mask[None, None, None])
+    kept = torch.tensor([chosen, chosen])
+    alone = model.encode_patches(patches[:, chosen], dataclasses.replace(layout, kept=kept))
     torch.testing.assert_close(alone, among_all[:, places], rtol=0, atol=2e-5)
 
 
@@ -134,10 +136,10 @@ def test_the_trace_is_what_each_perceptron_gives_before_sum_and_norm(case):
     given = []
     for block in model.encoder.blocks:
         block.mlp.contract.register_forward_hook(lambda module, inputs, out: given.append(out))
-    patches, _ = model.patchify(noise(2, 64, 64))
-    tokens, said = model.trace_tokens(patches)
+    patches, layout = model.patchify(noise(2, 64, 64))
+    tokens, said = model.trace_patches(patches, layout)
     assert all(torch.equal(one, other) for one, other in zip(said, given, strict=True))
-    assert torch.equal(tokens, model.encode_tokens(patches))
+    assert torch.equal(tokens, model.encode_patches(patches, layout))
     last = model.encoder.blocks[-1].mlp_norm
     assert tokens[0, 1].sub(last.bias).div(last.weight).std().item() == pytest.approx(1, abs=0.05)
 
@@ -193,7 +195,7 @@ def test_without_classes_there_is_no_head():
             {"num_heads": 1, "differential": {"form": "diff_v1"}},
             "model: num_heads (1) must be even where heads are halved.",
         ),
-        ({"patch": [0, 16]}, "model: patch (0, 16) must be at least 1."),
+        ({"patch": [0, 16]}, "model: patch (0, 16) and stride (0, 16) must be at least 1."),
         (
             {"patch": [65, 16]},
             "model: patch (65, 16) does not fit into num_mels (64) x max_frames (128).",

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from auricle.models.ast import READOUTS
+from auricle.models.blocks import READOUTS
 from auricle.models.channel_attention import ChannelAttention, ChannelAttentionConfig
 from auricle.models.packing import TokenLayout
 

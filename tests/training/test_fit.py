@@ -15,6 +15,7 @@ from auricle.training import Machine, TrainingConfig, framework
 from auricle.training.fit import Feed, Feeds, fit
 from auricle.training.history import History
 from auricle.training.shuffle import Shuffle
+from auricle.training.step import Step
 
 
 class Numbers(Dataset):
@@ -34,11 +35,10 @@ class Numbers(Dataset):
         return self.inputs[index], index
 
 
-class Toy(nn.Module):
+class Toy(Step):
     """A linear layer that learns to double the sum of its inputs, and notes all it sees."""
 
     best_by = "score"
-    new_parameters = frozenset()
 
     def __init__(self):
         super().__init__()

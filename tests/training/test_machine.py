@@ -8,6 +8,7 @@ from auricle.training import Machine, TrainingConfig
 from auricle.training.fit import Feed, Feeds, fit
 from auricle.training.framework import FSDPStrategy, lightning
 from auricle.training.history import History
+from auricle.training.step import Step
 
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="refused only without CUDA")
 
@@ -118,16 +119,16 @@ def asked(monkeypatch) -> dict:
     return options
 
 
-class Step(torch.nn.Module):
+class Toy(Step):
     model = torch.nn.Linear(1, 1)
-    new_parameters = frozenset()
+    loss = idle = validate = metrics = None
 
 
 def ask(tmp_path, machine: Machine, **settings) -> None:
     history = History(tmp_path, "score", lambda *parts: None)
     feeds = Feeds(Feed(torch.utils.data.SequentialSampler(range(4)), None), None)
     with pytest.raises(Asked):
-        fit(Step(), feeds, config(**settings), history, 0, machine)
+        fit(Toy(), feeds, config(**settings), history, 0, machine)
 
 
 def test_settings_reach_the_trainer(asked, tmp_path):

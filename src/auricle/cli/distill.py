@@ -5,6 +5,16 @@ from typing import Annotated
 
 import typer
 
+from auricle.cli.running import (
+    SAVE_EVERY,
+    DeviceOption,
+    DevicesOption,
+    NodesOption,
+    OutOption,
+    OverwriteOption,
+    ResumeOption,
+    SaveEveryOption,
+)
 from auricle.cli.train import of_run, run, show
 from auricle.errors import ConfigError
 
@@ -30,22 +40,13 @@ def distill(  # noqa: PLR0913 - one parameter for each option
             readable=False,  # the error is ours
         ),
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder for the run.", show_default="runs/NAME-N"),
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the run that is in the folder.")
-    ] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run that is in the folder.")
-    ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    devices: Annotated[int, typer.Option(help="How many, on each node.")] = 1,
-    nodes: Annotated[int, typer.Option(help="How many machines train together.")] = 1,
-    save_every: Annotated[
-        float, typer.Option(help="Minutes after which the state of a long epoch is saved.")
-    ] = 15.0,
+    out: OutOption = None,
+    overwrite: OverwriteOption = False,
+    resume: ResumeOption = False,
+    device: DeviceOption = "auto",
+    devices: DevicesOption = 1,
+    nodes: NodesOption = 1,
+    save_every: SaveEveryOption = SAVE_EVERY,
 ) -> None:
     """Train a model to hear what a teacher hears.
 

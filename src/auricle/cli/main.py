@@ -23,17 +23,19 @@ from auricle.cli.evaluate import evaluate
 from auricle.cli.models import models
 from auricle.cli.predict import predict
 from auricle.cli.prepare import prepare
+from auricle.cli.pretrain import pretrain
 from auricle.cli.probe import probe
 from auricle.cli.statistics import statistics
 from auricle.cli.train import train
 from auricle.cli.tune import tune
-from auricle.errors import AudioWarning, DataWarning, UserError
+from auricle.errors import AudioWarning, DataWarning, TrainingWarning, UserError
 
 # A command has the name and docstring of its function. None imports torch before it runs.
 COMMANDS: tuple[Callable[..., None], ...] = (
     predict,
     train,
     distill,
+    pretrain,
     ablate,
     tune,
     evaluate,
@@ -49,7 +51,8 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     statistics,
 )
 
-SHOWN_WARNINGS = (AudioWarning, DataWarning)  # ours, as one line; others keep Python's form
+# Ours, as one line; others keep Python's form.
+SHOWN_WARNINGS = (AudioWarning, DataWarning, TrainingWarning)
 
 
 class ReportingGroup(TyperGroup):

@@ -5,6 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from auricle.cli.running import (
+    SAVE_EVERY,
+    DeviceOption,
+    DevicesOption,
+    NodesOption,
+    OutOption,
+    OverwriteOption,
+    ResumeOption,
+    SaveEveryOption,
+    StrategyOption,
+)
 from auricle.cli.stopping import is_first, leave
 from auricle.errors import ConfigError
 
@@ -37,25 +48,14 @@ def train(  # noqa: PLR0913 - one parameter for each option
     start: Annotated[
         str | None, typer.Option("--from", help="With --data: the model to start from.")
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder for the run.", show_default="runs/NAME-N"),
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the run that is in the folder.")
-    ] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run that is in the folder.")
-    ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    devices: Annotated[int, typer.Option(help="How many, on each node.")] = 1,
-    nodes: Annotated[int, typer.Option(help="How many machines train together.")] = 1,
-    strategy: Annotated[
-        str, typer.Option(help="How devices share the work: auto, ddp or fsdp.")
-    ] = "auto",
-    save_every: Annotated[
-        float, typer.Option(help="Minutes after which the state of a long epoch is saved.")
-    ] = 15.0,
+    out: OutOption = None,
+    overwrite: OverwriteOption = False,
+    resume: ResumeOption = False,
+    device: DeviceOption = "auto",
+    devices: DevicesOption = 1,
+    nodes: NodesOption = 1,
+    strategy: StrategyOption = "auto",
+    save_every: SaveEveryOption = SAVE_EVERY,
 ) -> None:
     """Train a model; the folder of the run holds it as best/ and last/.
 
@@ -177,26 +177,40 @@ def _after_interruption(folder: Path) -> str:
 
 
 def _text(report: "Report") -> str:
-    """The short report: clips, classes, best epoch, where the model is, what to do next."""
+    """The short report: clips, best epoch, where the model is, what to do next."""
     best, model = report.best, report.folder / "best"
     more = ", ..." if len(report.labels) > LABELS_SHOWN else ""
-    lines = {
-        "clips": f"{report.num_train} to train, {report.num_validation} to validate",
-        "classes": f"{len(report.labels)}: {', '.join(report.labels[:LABELS_SHOWN])}{more}",
-        "best epoch": best["epoch"],
+    lines: dict[str, Any] = {
+        "clips": f"{report.num_train} to train, {report.num_validation} to validate"
     }
-    if best.get("accuracy") is not None:
-        lines["accuracy"] = f"{best['accuracy']:.1%} of {report.num_validation} validation clips"
-    if best.get("mAP") is not None:
-        lines["mAP"] = f"{best['mAP']:.3f}"
-    if best.get("explained") is not None:
-        lines["explained"] = f"{best['explained']:.1%} of the variance of the teacher's logits"
-        lines["agreement"] = f"{best['agreement']:.1%} of the best labels in the teacher's three"
+    if report.labels:
+        names = ", ".join(report.labels[:LABELS_SHOWN])
+        lines["classes"] = f"{len(report.labels)}: {names}{more}"
+    lines["best epoch"] = best["epoch"]
+    lines |= _score_lines(best, report.num_validation)
     if report.average is not None:
         lines["average"] = _average_text(report.average, report.folder)
     lines["peak memory"] = f"{report.peak_memory_gb:.2f} GB"
-    lines |= {"model": model, "next": f"auricle predict SOUND --model {model}"}
+    following = f"auricle predict SOUND --model {model}"
+    if not report.labels:
+        following = f"auricle train RECIPE initial_weights={report.folder / 'last'}"
+    lines |= {"model": model, "next": following}
     return "\n".join(f"{name:12} {text}" for name, text in lines.items())
+
+
+def _score_lines(best: dict[str, Any], num_validation: int) -> dict[str, str]:
+    """What the best epoch's numbers mean, as far as it has them."""
+    texts = {
+        "accuracy": f"{{:.1%}} of {num_validation} validation clips",
+        "mAP": "{:.3f}",
+        "explained": "{:.1%} of the variance of the teacher's logits",
+        "agreement": "{:.1%} of the best labels in the teacher's three",
+        "linear": "{:.1%} by a linear probe",
+        "nearest": "{:.1%} by nearest neighbours",
+    }
+    return {
+        name: text.format(best[name]) for name, text in texts.items() if best.get(name) is not None
+    }
 
 
 def _test_text(scores: "Scores") -> str:

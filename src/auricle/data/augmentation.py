@@ -9,10 +9,10 @@ Shapes: B clips, S samples.
 from collections.abc import Callable
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import Tensor, nn
 
-from auricle.config import Settings
+from auricle.config import Bounds, Settings
 from auricle.data import effects
 from auricle.data.effects import power, uniform
 
@@ -28,14 +28,7 @@ class AugmentationConfig(Settings):
     gain_db: float = Field(default=0.0, ge=0)  # louder or softer by up to this
     shift_seconds: float = Field(default=0.0, ge=0)  # rolled in time by up to this, either way
     noise_rate: float = Field(default=0.0, ge=0, le=1)  # share of the clips that get noise
-    noise_snr_db: tuple[float, float] = (10.0, 40.0)  # lowest, highest signal-to-noise ratio
-
-    @field_validator("noise_snr_db")
-    @classmethod
-    def _in_order(cls, bounds: tuple[float, float]) -> tuple[float, float]:
-        if bounds[0] > bounds[1]:
-            raise ValueError(f"expected [lowest, highest], got [{bounds[0]:g}, {bounds[1]:g}]")
-        return bounds
+    noise_snr_db: Bounds = (10.0, 40.0)  # lowest, highest signal-to-noise ratio
 
 
 class Augmentation(nn.Module):

@@ -8,10 +8,10 @@ Shapes: B clips, S samples.
 import math
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import Tensor, nn
 
-from auricle.config import Settings
+from auricle.config import Bounds, Settings
 from auricle.data.effects import inside, power
 
 
@@ -20,14 +20,7 @@ class OverlapConfig(Settings):
 
     rate: float = Field(default=0.0, ge=0, le=1)  # share of the clips that others are added to
     most: int = Field(default=2, ge=1)  # clips that are added to one
-    level_db: tuple[float, float] = (-15.0, 5.0)  # lowest, highest power, to that of the first clip
-
-    @field_validator("level_db")
-    @classmethod
-    def _in_order(cls, bounds: tuple[float, float]) -> tuple[float, float]:
-        if bounds[0] > bounds[1]:
-            raise ValueError(f"expected [lowest, highest], got [{bounds[0]:g}, {bounds[1]:g}]")
-        return bounds
+    level_db: Bounds = (-15.0, 5.0)  # lowest, highest power, to that of the first clip
 
 
 class Overlap(nn.Module):

@@ -21,7 +21,7 @@ class Clips:
     validation: Manifest | None
     labels: list[str]
     sample_rate: int  # of the waveforms that are asked for, in Hz
-    are_labelled: bool = True  # otherwise a teacher says what is heard in them
+    are_labelled: bool = True  # otherwise a teacher says what is heard in them, or nobody does
     longest_seconds: float = math.inf  # that the teacher can hear
 
 
@@ -34,6 +34,9 @@ def select_clips(recipe: Recipe) -> Clips:
     """
     if recipe.distillation is not None:
         return _unlabelled(recipe, recipe.distillation)
+    if recipe.pretraining is not None:
+        train, validation = _divided(recipe)
+        return Clips(train, validation, [], recipe.front_end.sample_rate, False)
     settings = recipe.data
     given = None if settings.labels is None else list(settings.labels)
     manifest = data.read(Path(settings.source), given)
@@ -57,15 +60,21 @@ def select_clips(recipe: Recipe) -> Clips:
 def _unlabelled(recipe: Recipe, distillation: DistillationConfig) -> Clips:
     """Clips for a teacher; both it and the student are to hear all that they can."""
     teacher = read_teacher(distillation.teacher, recipe.training.loss)
-    manifest = data.read(Path(recipe.data.source), labelled=False)
-    train, validation = _divide(manifest, recipe.data, recipe.seed)
-    if recipe.training.sampling != "shuffle":
-        _check_labels_to_count(train, recipe.training.sampling)
+    train, validation = _divided(recipe)
     teacher_rate = teacher.config.front_end.sample_rate
     rate = max(recipe.front_end.sample_rate, teacher_rate)
     # Whole hundredths: no rounding between the rates may add a sample too many.
     longest = math.floor(100 * windows.longest_samples(teacher) / teacher_rate) / 100
     return Clips(train, validation, teacher.labels, rate, False, longest)
+
+
+def _divided(recipe: Recipe) -> tuple[Manifest, Manifest | None]:
+    """The clips to learn from without labels, and those that validate."""
+    manifest = data.read(Path(recipe.data.source), labelled=False)
+    train, validation = _divide(manifest, recipe.data, recipe.seed)
+    if recipe.training.sampling != "shuffle":
+        _check_labels_to_count(train, recipe.training.sampling)
+    return train, validation
 
 
 def read_teacher(name: str, loss: str) -> Checkpoint:

@@ -13,7 +13,7 @@ from auricle.features import (
     SpecAugmentConfig,
 )
 from auricle.models import InitialPositions
-from auricle.training import DistillationConfig, TrainingConfig
+from auricle.training import DistillationConfig, PretrainingConfig, TrainingConfig
 
 
 class DataConfig(Settings):
@@ -103,7 +103,8 @@ class Recipe(Settings):
     mixup: MixupConfig = MixupConfig()
     masking: SpecAugmentConfig = SpecAugmentConfig()
     feature_noise: FeatureNoiseConfig = FeatureNoiseConfig()
-    distillation: DistillationConfig | None = None  # None: from labels
+    distillation: DistillationConfig | None = None  # from a teacher, without labels
+    pretraining: PretrainingConfig | None = None  # from sound alone
     training: TrainingConfig
 
     @model_validator(mode="after")
@@ -135,10 +136,12 @@ class Recipe(Settings):
 
     def _check_teaching(self) -> None:
         """Refuse what makes no sense with a teacher, and what makes none without."""
-        if self.distillation is None:
-            if self.overlap.rate:
-                raise ValueError("overlap.rate needs distillation: its scenes have no labels")
+        if self.distillation is None and self.overlap.rate:
+            raise ValueError("overlap.rate needs distillation: its scenes have no labels")
+        if self.are_labelled:
             return
+        if self.distillation is not None and self.pretraining is not None:
+            raise ValueError("distillation and pretraining cannot be given together; choose one")
         for_labels = {
             "data.labels": self.data.labels is not None,
             "data.test_split": self.data.test_split is not None,
@@ -147,8 +150,18 @@ class Recipe(Settings):
             "training.freeze": self.training.freeze != "none",
             "training.optimizer.layer_decay": self.training.optimizer.layer_decay < 1,
         }
+        kind = "distillation"
+        if self.pretraining is not None:
+            kind = "pretraining"
+            for_labels |= {
+                "mixup.rate": self.mixup.rate > 0,
+                "masking": self.masking != SpecAugmentConfig(),
+                "feature_noise": self.feature_noise != FeatureNoiseConfig(),
+                "training.average_decay": self.training.average_decay > 0,
+                "training.average_epochs": self.training.average_epochs is not None,
+            }
         for setting in (name for name, is_set in for_labels.items() if is_set):
-            raise ValueError(f"{setting} and distillation cannot be given together; choose one")
+            raise ValueError(f"{setting} and {kind} cannot be given together; choose one")
 
     def _check_early_stop(self) -> None:
         if self.folds is not None:
@@ -162,6 +175,11 @@ class Recipe(Settings):
                 "training.early_stop needs clips that validate: data.fold, data.validation_split "
                 "or data.validation_share"
             )
+
+    @property
+    def are_labelled(self) -> bool:
+        """Whether the model learns from labels."""
+        return self.distillation is None and self.pretraining is None
 
     @property
     def statistics(self) -> str:

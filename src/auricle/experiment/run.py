@@ -16,6 +16,7 @@ from auricle.experiment import folder
 from auricle.experiment.clips import Clips, select_clips
 from auricle.experiment.feeds import clip_feeds
 from auricle.experiment.folder import RECIPE_FILE
+from auricle.experiment.pretraining import build_pretraining
 from auricle.experiment.read import model_settings
 from auricle.experiment.recipe import Recipe
 from auricle.experiment.report import Report, read_report, write_report
@@ -26,8 +27,9 @@ from auricle.features import (
     FilterbankConfig,
     SpecAugment,
 )
-from auricle.training import LOSSES, Distillation, Machine, Supervised, Variation
+from auricle.training import LOSSES, Machine, Supervised, Variation
 from auricle.training.history import STATE_FILE, History, Record, Weights
+from auricle.training.step import Step
 
 
 def run(
@@ -88,7 +90,7 @@ def _continued(stored: Recipe, recipe: Recipe) -> Recipe:
 
 class _Parts(NamedTuple):
     checkpoint: Checkpoint  # what is trained and saved
-    step: Supervised | Distillation
+    step: Step
 
 
 def _build(recipe: Recipe, clips: Clips) -> _Parts:
@@ -103,6 +105,8 @@ def _build(recipe: Recipe, clips: Clips) -> _Parts:
     trained, new_parameters = build_checkpoint(recipe, clips.labels, front_end, initial)
     if recipe.distillation is not None:
         return _Parts(trained, build_distillation(recipe, clips, trained, new_parameters))
+    if recipe.pretraining is not None:
+        return _Parts(trained, build_pretraining(recipe, trained, new_parameters))
     step = Supervised(
         trained.fbank,
         trained.model,
@@ -243,6 +247,6 @@ def _resolved(recipe: Recipe, trained: Checkpoint) -> dict[str, Any]:
     values = recipe.to_dict()
     values["front_end"] = {"statistics": "given", **trained.config.front_end.to_dict()}
     values["model"] = {"name": recipe.model["name"], **trained.config.model_settings}
-    if recipe.distillation is None:
+    if recipe.are_labelled:
         values["data"]["labels"] = trained.labels
     return values

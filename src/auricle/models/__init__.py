@@ -8,6 +8,7 @@ from auricle.config import from_dict
 from auricle.errors import ConfigError, unknown_name
 from auricle.models.asda import ASDA, ASDA_SIZES, ASDAConfig
 from auricle.models.ast import AST, ASTConfig
+from auricle.models.blocks import PatchTransformer
 from auricle.models.ham_ast import HAMASTConfig, build_ham_ast
 from auricle.models.layers import layers_of
 from auricle.models.mobilenet import WIDTHS, MobileNet, MobileNetConfig
@@ -79,6 +80,7 @@ __all__ = [
     "ModelEntry",
     "MultiscaleAST",
     "MultiscaleASTConfig",
+    "PatchTransformer",
     "TransferReport",
     "adapt_positions",
     "build",

@@ -15,11 +15,11 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from auricle.models.ast import READOUTS, Head
+from auricle.models.blocks import READOUTS, build_head
 from auricle.models.encoder import initialize_linear_layers
 from auricle.models.model import Model, ModelConfig, all_whole
 from auricle.models.packing import TokenLayout
-from auricle.models.patches import PatchEmbedding, check_clips, grid_length
+from auricle.models.patches import PatchEmbedding, check_clips, check_patches, grid_length
 from auricle.models.pooling import BlockShape, PoolingBlock, Side, pooled_layout
 
 GROWTH = 2  # of the width and the number of heads from stage to stage
@@ -54,13 +54,7 @@ class MultiscaleASTConfig(ModelConfig):
 
     @model_validator(mode="after")
     def _check(self) -> "MultiscaleASTConfig":
-        if min(*self.patch, *self.stride) < 1:
-            raise ValueError(f"patch {self.patch} and stride {self.stride} must be at least 1")
-        if self.rows < 1 or self.columns < 1:
-            raise ValueError(
-                f"patch {self.patch} does not fit into num_mels ({self.num_mels}) x "
-                f"max_frames ({self.max_frames})"
-            )
+        check_patches(self.patch, self.stride, self.num_mels, self.max_frames)
         if self.width % self.num_heads:
             raise ValueError(
                 f"width ({self.width}) must be a multiple of num_heads ({self.num_heads})"
@@ -118,9 +112,7 @@ class MultiscaleAST(Model):
         self.positions = GridPositions(config.rows, config.columns, config.width)
         self.encoder = Pyramid(config)
         self.norm = nn.LayerNorm(last_width, eps=config.norm_epsilon)
-        self.head: nn.Module = nn.Identity()
-        if config.num_classes:
-            self.head = Head(last_width, config.num_classes, config.head_norm_epsilon)
+        self.head = build_head(last_width, config.num_classes, config.head_norm_epsilon)
         initialize_linear_layers(self)
 
     def embed(self, features: Tensor, frame_counts: Tensor | None = None) -> Tensor:

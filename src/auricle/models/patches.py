@@ -17,6 +17,22 @@ def grid_length(length: int, patch: int, stride: int) -> int:
     return max(0, (length - patch) // stride + 1)
 
 
+def check_patches(
+    patch: tuple[int, int], stride: tuple[int, int], num_mels: int, max_frames: int
+) -> None:
+    """Refuse settings that no patch can be cut by; for the validators of settings.
+
+    Raises:
+        ValueError: what is wrong with them.
+    """
+    if min(*patch, *stride) < 1:
+        raise ValueError(f"patch {patch} and stride {stride} must be at least 1")
+    if patch[0] > num_mels or patch[1] > max_frames:
+        raise ValueError(
+            f"patch {patch} does not fit into num_mels ({num_mels}) x max_frames ({max_frames})"
+        )
+
+
 def check_clips(
     features: Tensor, frame_counts: Tensor | None, config: ModelConfig, patch: int, stride: int
 ) -> None:
@@ -76,7 +92,7 @@ class PatchEmbedding(nn.Module):
         stem: tuple[int, ...] = (),
     ):
         super().__init__()
-        self.patch_frames, self.stride_frames = patch[1], stride[1]
+        self.patch, self.stride = patch, stride
         self.stem = ConvolutionalStem(stem) if stem else None
         halved = stem_factor(stem)
         self.projection = nn.Conv2d(
@@ -90,8 +106,17 @@ class PatchEmbedding(nn.Module):
         maps = features.transpose(1, 2).unsqueeze(1)  # (B, 1, M, T)
         if self.stem is not None:
             maps = self.stem(maps)
-        columns = grid_length(features.shape[1], self.patch_frames, self.stride_frames)
-        return self.projection(maps).permute(0, 2, 3, 1)[:, :, :columns]
+        return self.projection(maps).permute(0, 2, 3, 1)[:, :, : self._columns(features)]
+
+    def cut(self, features: Tensor) -> Tensor:
+        """The numbers of each patch, which a masked model may have to guess: `(B, F, C, p * q)`."""
+        maps = features.transpose(1, 2).unsqueeze(1)
+        rows = grid_length(features.shape[2], self.patch[0], self.stride[0])
+        patches = F.unfold(maps, self.patch, stride=self.stride)  # (B, p * q, F * C)
+        return patches.transpose(1, 2).unflatten(1, (rows, self._columns(features)))
+
+    def _columns(self, features: Tensor) -> int:
+        return grid_length(features.shape[1], self.patch[1], self.stride[1])
 
 
 def stem_factor(stem: tuple[int, ...]) -> int:

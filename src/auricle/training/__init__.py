@@ -12,6 +12,12 @@ from auricle.training.distillation import (
 from auricle.training.losses import LOSSES, Loss
 from auricle.training.machine import Machine
 from auricle.training.optimizer import OptimizerConfig
+from auricle.training.pretraining import (
+    Pretraining,
+    PretrainingConfig,
+    ProbeDataConfig,
+    build_objective,
+)
 from auricle.training.schedule import SCHEDULES
 from auricle.training.settings import TrainingConfig
 from auricle.training.supervised import Supervised, Variation
@@ -24,12 +30,16 @@ __all__ = [
     "Loss",
     "Machine",
     "OptimizerConfig",
+    "Pretraining",
+    "PretrainingConfig",
+    "ProbeDataConfig",
     "Scenes",
     "Spread",
     "Supervised",
     "Teacher",
     "TrainingConfig",
     "Variation",
+    "build_objective",
     "measure_spread",
     "start_head",
 ]

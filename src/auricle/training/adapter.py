@@ -111,9 +111,15 @@ class Adapter(lightning.LightningModule):
         loss = self.step.loss(batch)
         self.tally.add(loss, size)
         self.log("train_loss_step", loss, prog_bar=True, batch_size=size)
+        self.log_dict(self.step.terms(), batch_size=size)
         # lightning takes the mean over the processes and divides by `accumulate`.
         weight = size * num_processes * self.config.accumulate / self.portions.clips_of_batch(index)
         return loss * weight
+
+    def optimizer_step(self, *arguments: Any, **named: Any) -> None:
+        """Take a step, and let what follows it follow."""
+        super().optimizer_step(*arguments, **named)
+        self.step.updated(self.trainer.global_step + 1)  # lightning counts it after this
 
     def _note_rate(self) -> None:
         group = self.trainer.optimizers[0].param_groups[0]

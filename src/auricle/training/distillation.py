@@ -22,6 +22,7 @@ from auricle.data import Batch, Resampler
 from auricle.evaluation import classification_metrics
 from auricle.models import Model
 from auricle.training.losses import Diverged
+from auricle.training.step import Step
 
 TEACHERS_BEST = 3  # labels among which the student's best is to be
 POSITIVE = 0.5  # probability from which on the teacher is taken to hear a class
@@ -123,7 +124,7 @@ def _width(model: Model) -> int:
     return width
 
 
-class Distillation(nn.Module):
+class Distillation(Step):
     """The step of distillation: what `fit` calls for every batch.
 
     Args:
@@ -132,6 +133,7 @@ class Distillation(nn.Module):
         new_parameters: names of the model's parameters that were not in its initial weights.
     """
 
+    model: Student
     best_by = "explained"
 
     def __init__(  # noqa: PLR0913 - a student, a teacher, and what they hear

@@ -17,7 +17,8 @@ class TrainingConfig(Settings):
     # Parts that a process takes its share of a batch in, to need less memory; sums of rounding
     # and what the clips of a part do to each other (mixup) apart, results do not depend on it.
     accumulate: int = Field(default=1, ge=1)
-    loss: Literal["bce", "ce"]  # bce: any number of labels a clip; ce: exactly one
+    # bce: any number of labels a clip; ce: exactly one. Pretraining has a loss of its own.
+    loss: Literal["bce", "ce"] = "bce"
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     optimizer: OptimizerConfig
     schedule: dict[str, Any] = Field(default={"name": "warmup_cosine"}, validate_default=True)

@@ -15,6 +15,7 @@ from auricle.models import Model
 from auricle.training.freezing import freeze
 from auricle.training.losses import LOSSES, Diverged, smooth
 from auricle.training.settings import TrainingConfig
+from auricle.training.step import Step
 
 
 class Variation(NamedTuple):
@@ -26,7 +27,7 @@ class Variation(NamedTuple):
     noise: nn.Module  # the same
 
 
-class Supervised(nn.Module):
+class Supervised(Step):
     """The step of supervised training: what `fit` calls for every batch.
 
     Args:
@@ -35,6 +36,8 @@ class Supervised(nn.Module):
         labels: C names, in the order of the logits.
         new_parameters: names of the model's parameters that were not in its initial weights.
     """
+
+    model: Model
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class Supervised(nn.Module):
         self.model = model
         self.labels = labels
         self.criterion = LOSSES[config.loss]
+        self.best_by = self.criterion.best_by
         self.label_smoothing = config.label_smoothing
         self.variation = nn.ModuleDict(variation._asdict())
         self.new_parameters = frozenset(new_parameters)
@@ -61,15 +65,6 @@ class Supervised(nn.Module):
         for module in self.frozen:
             module.eval()
         return self
-
-    def to_save(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """All of `weights`: the model is what is trained."""
-        return weights
-
-    @property
-    def best_by(self) -> str:
-        """The validation metric that chooses the best epoch; larger is better."""
-        return self.criterion.best_by
 
     def loss(self, batch: Batch) -> Tensor:
         """The loss of one training batch, augmented, mixed, masked and noisy."""

@@ -1,0 +1,76 @@
+"""`auricle pretrain`: let a model learn from sound alone; no labels and no teacher are needed."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from auricle.cli.running import (
+    SAVE_EVERY,
+    DeviceOption,
+    DevicesOption,
+    NodesOption,
+    OutOption,
+    OverwriteOption,
+    ResumeOption,
+    SaveEveryOption,
+    StrategyOption,
+)
+from auricle.cli.train import of_run, run, show
+from auricle.errors import ConfigError
+
+
+def pretrain(  # noqa: PLR0913 - one parameter for each option
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RECIPE] [KEY=VALUE]...",
+            help="Recipe file or name of a built-in recipe with a section `pretraining`, and "
+            "settings that replace its own; with --resume, the folder of a run.",
+            show_default=False,
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Sounds to learn from: a folder of any depth, a manifest, or shards.",
+            readable=False,  # the error is ours
+        ),
+    ] = None,
+    out: OutOption = None,
+    overwrite: OverwriteOption = False,
+    resume: ResumeOption = False,
+    device: DeviceOption = "auto",
+    devices: DevicesOption = 1,
+    nodes: NodesOption = 1,
+    strategy: StrategyOption = "auto",
+    save_every: SaveEveryOption = SAVE_EVERY,
+) -> None:
+    """Let a model learn from sound without labels: what is hidden from it, from what it sees.
+
+    What comes out has no labels. Train it on some, or ask `auricle probe` what its embeddings tell.
+
+    Examples:
+
+      auricle pretrain pretrain_asda_small --data sounds/ --out runs/start
+
+      auricle pretrain --resume runs/start
+
+      auricle probe runs/start/last --data esc10.csv
+    """
+    words, out = of_run(words or [], out, overwrite, resume)
+    if not words:
+        raise ConfigError("give a recipe. See auricle pretrain --help.")
+    from auricle import experiment  # here, so that --help does not wait for torch
+    from auricle.training import Machine
+
+    given = [f"data.source={data}"] if data is not None else []
+    recipe = experiment.read_recipe(words[0], [*given, *words[1:]])
+    if recipe.pretraining is None:
+        raise ConfigError(
+            f"{words[0]}: has no section pretraining, so it learns from labels or a teacher: "
+            f"auricle train {words[0]}"
+        )
+    folder = out or experiment.new_folder(recipe.name)
+    machine = Machine(device, devices, nodes, strategy, save_every)
+    show(run(recipe, folder, overwrite, resume, machine))

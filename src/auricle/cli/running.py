@@ -1,0 +1,24 @@
+"""The options that every command has which trains a model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+OutOption = Annotated[
+    Path | None, typer.Option(help="Folder for the run.", show_default="runs/NAME-N")
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the run that is in the folder.")
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on with the run that is in the folder.")
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+DevicesOption = Annotated[int, typer.Option(help="How many, on each node.")]
+NodesOption = Annotated[int, typer.Option(help="How many machines train together.")]
+StrategyOption = Annotated[str, typer.Option(help="How devices share the work: auto, ddp or fsdp.")]
+SaveEveryOption = Annotated[
+    float, typer.Option(help="Minutes after which the state of a long epoch is saved.")
+]
+SAVE_EVERY = 15.0

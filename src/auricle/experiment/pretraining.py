@@ -1,0 +1,81 @@
+"""The step in which a recipe's model learns from sound alone."""
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from auricle import data
+from auricle.checkpoint import Checkpoint
+from auricle.errors import ConfigError
+from auricle.experiment.recipe import Recipe
+from auricle.inference import Embedder
+from auricle.models import PatchTransformer
+from auricle.models.patch_masks import num_kept
+from auricle.training import Pretraining, PretrainingConfig, ProbeDataConfig, build_objective
+
+
+def build_pretraining(
+    recipe: Recipe, trained: Checkpoint, new_parameters: Collection[str]
+) -> Pretraining:
+    """The step in which `trained`, which has no labels, is pretrained.
+
+    Raises:
+        ConfigError: the model has no patches, its clips may be too short to hide some, or the
+            decoder does not fit it.
+    """
+    assert recipe.pretraining is not None  # the caller's condition
+    settings, student = recipe.pretraining, trained.model
+    if not isinstance(student, PatchTransformer):
+        raise ConfigError(
+            f"model: {recipe.model['name']} cannot be pretrained: it has no patches that could be "
+            "hidden from it. Use asda, ast or ham_ast."
+        )
+    _check_shortest(recipe, settings, student)
+    _check_decoder(settings, student)
+    return Pretraining(
+        trained.fbank,
+        build_objective(student, settings.objective, recipe.training.batch_size),
+        data.Augmentation(recipe.augmentation, recipe.front_end.sample_rate),
+        _probe(settings.probe, trained) if settings.probe else None,
+        settings.stop_at_collapse,
+        frozenset(new_parameters),
+    )
+
+
+def _check_shortest(recipe: Recipe, settings: PretrainingConfig, student: PatchTransformer) -> None:
+    """Refuse clips so short that nothing of them would be seen, before the first is read."""
+    frames = max(recipe.front_end.padding.frames, student.config.shortest_frames)
+    patches = student.num_tokens(frames) - len(student.prefix_tokens)
+    try:
+        num_kept(patches, settings.objective.hidden_share)
+    except ConfigError as error:
+        raise ConfigError(
+            f"front_end.padding.frames: the shortest clip would have {frames} frames. {error}"
+        ) from None
+
+
+def _check_decoder(settings: PretrainingConfig, student: PatchTransformer) -> None:
+    decoder, width = settings.objective.decoder, student.config.width
+    for name in ("groups", "num_heads"):
+        parts = getattr(decoder, name, 1)
+        if width % parts:
+            raise ConfigError(
+                f"pretraining.objective.decoder.{name}: {parts} does not divide the model's width "
+                f"({width})."
+            )
+
+
+def _probe(settings: ProbeDataConfig, trained: Checkpoint) -> Callable[[], dict[str, float]]:
+    """What asks linear and nearest-neighbour probes about the embeddings of `trained`."""
+    from auricle import evaluation  # here, since only probes need torchmetrics
+
+    manifest = data.read(Path(settings.source))
+
+    def ask() -> dict[str, float]:
+        embedder = Embedder.of(trained, str(next(trained.model.parameters()).device))
+        found = evaluation.probe(embedder, manifest, settings.splits)
+        return {
+            "linear": found.linear.metrics[found.metric],
+            "nearest": found.nearest.metrics[found.metric],
+        }
+
+    return ask

@@ -1,0 +1,92 @@
+"""Decoders of masked pretraining: from what a student saw to what was hidden.
+
+Shapes: B clips, F rows (frequency), T columns (time), N patch places, D width.
+"""
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from auricle.config import Settings
+from auricle.models.columns import Columns
+from auricle.models.encoder import EncoderBlock, SelfAttention, initialize_linear_layers
+from auricle.models.packing import TokenLayout
+from auricle.models.patches import sin_cos_positions
+
+
+class ConvDecoderConfig(Settings):
+    """Settings of EAT's decoder; the defaults are those of its base model."""
+
+    depth: int = Field(6, ge=1)
+    kernel: int = Field(3, ge=1)
+    groups: int = Field(16, ge=1)  # a divisor of the width
+
+
+class ConvDecoder(nn.Module):
+    """Convolutions over the patch grid, each in a residual path, then one linear layer.
+
+    Input: tokens `(B, N, D)`, something in every place of a clip, and where they stand; output of
+    the same shape. What lies beyond a clip has no influence.
+
+    Source: EAT (Chen et al. 2024, section 2.3), as released: LayerNorm over channels without
+    weights, exact GELU.
+    """
+
+    def __init__(self, config: ConvDecoderConfig, width: int):
+        super().__init__()
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(width, width, config.kernel, padding=config.kernel // 2, groups=config.groups)
+            for _ in range(config.depth)
+        )
+        self.output = nn.Linear(width, width)
+
+    def forward(self, tokens: Tensor, layout: TokenLayout) -> Tensor:
+        columns = Columns(layout.column_counts)
+        maps = layout.unpack(tokens).permute(0, 3, 1, 2)  # (B, D, F, T)
+        for convolution in self.convolutions:
+            heard = convolution(columns.clear(maps)).movedim(1, 3)
+            maps = maps + F.gelu(F.layer_norm(heard, heard.shape[-1:])).movedim(3, 1)
+        decoded: Tensor = self.output(layout.pack(maps.permute(0, 2, 3, 1)))
+        return decoded
+
+
+class TransformerDecoderConfig(Settings):
+    """Settings of a decoder of transformer blocks; the defaults are MAE-AST's."""
+
+    depth: int = Field(2, ge=1)
+    num_heads: int = Field(12, ge=1)  # a divisor of the width
+    mlp_ratio: float = Field(4.0, gt=0)
+
+
+class TransformerDecoder(nn.Module):
+    """Blocks that let hidden places ask what was seen: tokens `(B, N, D)` to the same shape.
+
+    Fixed sines tell where a token stands. Source: Baade et al. 2022 (MAE-AST), section 3.1.
+    """
+
+    def __init__(self, config: TransformerDecoderConfig, width: int):
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            EncoderBlock(width, SelfAttention(width, config.num_heads), config.mlp_ratio, 1e-6, 0.0)
+            for _ in range(config.depth)
+        )
+        self.norm = nn.LayerNorm(width)
+        initialize_linear_layers(self)
+
+    def forward(self, tokens: Tensor, layout: TokenLayout) -> Tensor:
+        positions = sin_cos_positions(layout.rows, layout.columns, tokens.shape[2]).to(tokens)
+        grid = positions.expand(len(tokens), -1, -1, -1)
+        tokens = tokens + layout.pack(grid)
+        mask = layout.valid(tokens.device)[:, None, None]
+        for block in self.blocks:
+            tokens = block(tokens, None if layout.column_counts is None else mask)
+        decoded: Tensor = self.norm(tokens)
+        return decoded
+
+
+def fresh_token(width: int) -> nn.Parameter:
+    """What stands in for hidden patches, and learns."""
+    token = nn.Parameter(torch.empty(width))
+    nn.init.normal_(token, std=0.02)
+    return token

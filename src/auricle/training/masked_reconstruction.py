@@ -1,0 +1,88 @@
+"""Masked reconstruction: a student that sees a quarter of a clip says what the hidden patches are.
+
+MAE-AST (Baade, Peng, Harwath 2022, arXiv 2203.16691): the encoder hears visible patches only, a
+small decoder all places. The numbers of a patch are to be said (generative), and, as SSAST (Gong
+et al. 2022) does too, which of the clip's hidden patches it is (discriminative).
+
+Shapes: B clips, N patch places, D width, Q numbers of a patch.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from auricle.config import Settings
+from auricle.models import PatchTransformer
+from auricle.models.decoders import TransformerDecoder, TransformerDecoderConfig, fresh_token
+from auricle.models.patch_masks import draw_kept, hidden_places, put_back, take
+from auricle.training.objective import Objective, Terms, deviation, widened
+
+
+class MaskedReconstructionConfig(Settings):
+    """Settings of masked reconstruction; the defaults are MAE-AST's."""
+
+    name: Literal["masked_reconstruction"]
+    hidden_share: float = Field(0.75, gt=0, lt=1)
+    block: int = Field(1, ge=1)  # patches on a side of what is kept together; 1: each on its own
+    reconstruction: float = Field(10.0, ge=0)  # weights of the two parts
+    discrimination: float = Field(1.0, ge=0)
+    decoder: TransformerDecoderConfig = TransformerDecoderConfig()
+
+
+class MaskedReconstruction(Objective):
+    """The objective: a student with a decoder, and two layers that read it.
+
+    The loss is `reconstruction` times the mean squared error of the numbers of hidden patches, and
+    `discrimination` times the cross-entropy of finding a hidden patch among those of its clip.
+    """
+
+    def __init__(self, student: PatchTransformer, config: MaskedReconstructionConfig):
+        super().__init__()
+        self.config = config
+        width = student.config.width
+        size = math.prod(student.patches.patch)
+        self.student = student
+        self.hidden_token = fresh_token(width)
+        self.decoder = TransformerDecoder(config.decoder, width)
+        self.reconstruct = nn.Linear(width, size)
+        self.discriminate = nn.Linear(width, size)
+
+    def forward(self, features: Tensor, frame_counts: Tensor | None) -> Terms:
+        config = self.config
+        patches, layout = self.student.patchify(features, frame_counts)
+        valid = layout.valid(patches.device).expand(patches.shape[:2])
+        kept = draw_kept(valid, layout, config.hidden_share, config.block)
+        encoded = self.student.encode_patches(*take(patches, layout, kept))
+        seen = encoded[:, layout.num_prefix :]
+        others = self.hidden_token.expand(*valid.shape, -1)
+        decoded = self.decoder(put_back(seen, kept, others), layout)
+        hidden = hidden_places(valid, kept)
+        wanted = layout.pack(self.student.patches.cut(features)[:, :, : layout.columns])
+        said = widened(self.reconstruct(decoded))
+        generative = _mean((said - wanted).square().mean(dim=2), hidden)
+        discriminative = _found(widened(self.discriminate(decoded)), wanted, hidden)
+        return Terms(
+            loss=config.reconstruction * generative + config.discrimination * discriminative,
+            parts={"reconstruction_loss": generative, "discrimination_loss": discriminative},
+            target_deviation=deviation(wanted[valid]),
+            prediction_deviation=deviation(said[hidden]),
+        )
+
+
+def _found(said: Tensor, wanted: Tensor, hidden: Tensor) -> Tensor:
+    """Cross-entropy `(B,)` of telling each hidden patch from the other hidden ones of its clip."""
+    scores = torch.einsum("bnq,bmq->bnm", said, wanted)
+    scores = scores.masked_fill(~hidden[:, None], -torch.inf)
+    scores = scores.masked_fill(~hidden[..., None], 0.0)  # rows that do not count stay numbers
+    right = torch.arange(said.shape[1], device=said.device).expand(len(said), -1)
+    errors = F.cross_entropy(scores.transpose(1, 2), right, reduction="none")
+    return _mean(errors, hidden)
+
+
+def _mean(errors: Tensor, hidden: Tensor) -> Tensor:
+    """Mean over the hidden places of each clip: `(B, N)` to `(B,)`."""
+    return (errors * hidden).sum(dim=1) / hidden.sum(dim=1)

@@ -1,0 +1,268 @@
+"""A recipe without labels or teacher: from sounds to a start for training, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+from typer.testing import CliRunner
+
+from auricle import checkpoint
+from auricle.cli.main import app
+from auricle.config import from_dict
+from auricle.errors import ConfigError, TrainingWarning, UserError
+from auricle.experiment import Recipe, run
+from auricle.inference import Classifier
+from auricle.training import pretraining
+from auricle.training.history import History
+from auricle.training.self_distillation import SelfDistillation
+
+MODEL = {"name": "asda", "max_frames": 64, "patch": [8, 8], "width": 16, "depth": 1, "num_heads": 2}
+SELF_DISTILLATION = {
+    "clones": 2,
+    "block": 2,
+    "hidden_share": 0.5,
+    "first_decay": 0.9,
+    "decoder": {"depth": 1, "groups": 4},
+}
+RECONSTRUCTION = {
+    "name": "masked_reconstruction",
+    "hidden_share": 0.5,
+    "decoder": {"depth": 1, "num_heads": 2},
+}
+
+
+@pytest.fixture
+def sounds(tmp_path):
+    """A folder of eight unlabelled sounds, two levels deep, at several rates and lengths."""
+    random = np.random.default_rng(0)
+    for number in range(8):
+        folder = tmp_path / "sounds" / f"place {number % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        rate = (16_000, 32_000, 44_100)[number % 3]
+        clip = random.normal(0, 0.1, rate // (2 + number % 3))
+        soundfile.write(folder / f"{number}.wav", clip, rate)
+    return tmp_path / "sounds"
+
+
+def values(sounds, **sections):
+    return {
+        "name": "small",
+        "data": {"source": str(sounds), "validation_share": 0.25, "workers": 0},
+        "front_end": {"num_mels": 16, "mean": -5.0, "std": 4.0, "padding": {"frames": 16}},
+        "model": MODEL,
+        "augmentation": {"gain_db": 3.0},
+        "pretraining": {"objective": SELF_DISTILLATION},
+        "training": {"epochs": 2, "batch_size": 3, "optimizer": {"learning_rate": 1e-3}},
+        **sections,
+    }
+
+
+def recipe(sounds, **sections):
+    return from_dict(Recipe, values(sounds, **sections), "test")
+
+
+@pytest.mark.parametrize("objective", [SELF_DISTILLATION, RECONSTRUCTION], ids=["eat", "mae_ast"])
+@pytest.mark.parametrize("name", ["asda", "ast", "ham_ast"])
+def test_any_model_of_patches_is_pretrained_by_any_objective(sounds, tmp_path, name, objective):
+    model = {**MODEL, "name": name}
+    if name != "asda":
+        model["stride"] = [8, 8]
+    if name == "ham_ast":
+        model["conformer"] = {"num_blocks": 1, "kernel_size": 3}
+    whole = recipe(sounds, model=model, pretraining={"objective": objective})
+    report = run(whole, tmp_path / "run")
+    assert report.num_train + report.num_validation == 8
+    start = checkpoint.load(tmp_path / "run" / "last")
+    assert start.labels == []
+    fresh = checkpoint.create(
+        name, start.config.model_settings, start.config.front_end, [], "sigmoid"
+    )
+    assert fresh.state_dict().keys() == start.state_dict().keys()  # no decoder, no teacher
+    names = {"validation_loss", "target_deviation", "prediction_deviation"}
+    parts = {"frame_loss", "utterance_loss"}
+    if objective is RECONSTRUCTION:
+        parts = {"reconstruction_loss", "discrimination_loss"}
+    assert names | parts <= set(report.best)
+    steps = (tmp_path / "run" / "logs" / "csv" / "metrics.csv").read_text().splitlines()
+    assert parts <= set(steps[0].split(","))
+
+
+def test_a_resumed_pretraining_gives_the_same_bits(sounds, tmp_path, monkeypatch):
+    run(recipe(sounds), tmp_path / "whole")
+    add = History.add
+
+    def interrupt(self, record, weights):
+        if record["epoch"] == 2:
+            raise KeyboardInterrupt
+        add(self, record, weights)
+
+    monkeypatch.setattr(History, "add", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe(sounds), tmp_path / "parts")
+    monkeypatch.setattr(History, "add", add)
+    state = torch.load(tmp_path / "parts" / "state.ckpt", weights_only=True)["state_dict"]
+    names = [name for name in state if ".teacher." in name and "prefix_tokens" in name]
+    [name] = names
+    assert not torch.equal(state[name], state[name.replace("teacher", "student")])
+    run(recipe(sounds), tmp_path / "parts", resume=True)
+    first, second = (
+        checkpoint.load(tmp_path / folder / "last").state_dict() for folder in ("whole", "parts")
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    lines = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "parts")]
+    losses = [[json.loads(line)["validation_loss"] for line in text.splitlines()] for text in lines]
+    assert losses[0] == losses[1]
+
+
+def test_the_teacher_is_told_every_step_of_the_optimizer(sounds, tmp_path, monkeypatch):
+    counts = []
+    monkeypatch.setattr(SelfDistillation, "updated", lambda self, count: counts.append(count))
+    training = {
+        "epochs": 2,
+        "batch_size": 2,
+        "accumulate": 2,
+        "optimizer": {"learning_rate": 1e-3},
+    }
+    run(recipe(sounds, training=training), tmp_path / "run")
+    assert counts == list(range(1, len(counts) + 1))
+    assert len(counts) == 2 * 3  # six clips, three steps an epoch
+
+
+def test_a_resume_with_another_objective_is_refused(sounds, tmp_path, monkeypatch):
+    run(recipe(sounds), tmp_path / "run")
+    with pytest.raises(ConfigError) as caught:
+        run(
+            recipe(sounds, pretraining={"objective": RECONSTRUCTION}), tmp_path / "run", resume=True
+        )
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path / 'run'}: holds a run of another recipe: ")
+    assert "pretraining.objective." in message
+
+
+def test_probes_follow_pretraining(sounds, tmp_path):
+    random = np.random.default_rng(1)
+    rows = ["path,labels,fold"]
+    for number in range(12):
+        tone = np.sin(2 * np.pi * (300, 2500)[number % 2] * np.arange(8000) / 16_000)
+        soundfile.write(tmp_path / f"{number}.wav", tone + random.normal(0, 0.1, 8000), 16_000)
+        rows.append(f"{number}.wav,{'ab'[number % 2]},{number % 3}")
+    (tmp_path / "clips.csv").write_text("\n".join(rows) + "\n")
+    probed = {"objective": SELF_DISTILLATION, "probe": {"source": str(tmp_path / "clips.csv")}}
+    report = run(recipe(sounds, pretraining=probed), tmp_path / "run")
+    assert report.best["linear"] > 0.9
+    assert report.best["nearest"] > 0.9
+
+
+def test_a_collapse_is_reported_once_or_ends_the_run(sounds, tmp_path, monkeypatch):
+    monkeypatch.setattr(pretraining, "WATCH_EVERY", 1)
+    monkeypatch.setattr(pretraining, "LEAST_TARGET_DEVIATION", 1e6)
+    with pytest.warns(TrainingWarning) as warned:
+        run(recipe(sounds), tmp_path / "goes_on")
+    texts = [str(warning.message) for warning in warned if warning.category is TrainingWarning]
+    assert len(texts) == 1
+    stops = {"objective": SELF_DISTILLATION, "stop_at_collapse": True}
+    with pytest.raises(ConfigError) as caught:
+        run(recipe(sounds, pretraining=stops), tmp_path / "ends")
+    start, end = str(caught.value).split("(deviation ")
+    assert start == "step 1: the targets are nearly the same for all patches "
+    assert end.partition(",")[2] == (
+        " at least 1e+06 is healthy): pretraining has collapsed. Lower "
+        "training.optimizer.learning_rate, or raise pretraining.objective.first_decay."
+    )
+
+
+def test_what_comes_out_has_no_labels_and_predict_says_so(sounds, tmp_path):
+    run(recipe(sounds), tmp_path / "run")
+    with pytest.raises(UserError) as caught:
+        Classifier(checkpoint.load(tmp_path / "run" / "last"))
+    assert str(caught.value).startswith(
+        "the checkpoint has no labels: it is a start for training, not a classifier. "
+    )
+
+
+def test_what_comes_out_is_a_start_for_training(sounds, tmp_path):
+    run(recipe(sounds), tmp_path / "run")
+    start = tmp_path / "run" / "last"
+    manifest = tmp_path / "labelled.csv"
+    paths = sorted(sounds.rglob("*.wav"))
+    rows = [f"{path},{'ab'[number % 2]}" for number, path in enumerate(paths)]
+    manifest.write_text("\n".join(["path,labels", *rows]) + "\n")
+    tuned = values(sounds, initial_weights=str(start))
+    del tuned["pretraining"]
+    tuned["data"]["source"] = str(manifest)
+    tuned["training"] |= {"loss": "ce", "epochs": 1}
+    tuned["training"]["optimizer"] = {"learning_rate": 1e-9}
+    run(from_dict(Recipe, tuned, "test"), tmp_path / "tuned")
+    before, after = (
+        checkpoint.load(folder).state_dict() for folder in (start, tmp_path / "tuned" / "last")
+    )
+    for name, value in before.items():
+        torch.testing.assert_close(after[name], value, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        (
+            {"model": {"name": "mobilenet", "width": 0.1}},
+            "model: mobilenet cannot be pretrained: it has no patches that could be hidden from "
+            "it. Use asda, ast or ham_ast.",
+        ),
+        (
+            {"pretraining": {"objective": {**SELF_DISTILLATION, "hidden_share": 0.9}}},
+            "front_end.padding.frames: the shortest clip would have 16 frames. hidden_share 0.9 of "
+            "a clip of 4 patches leaves 0 to see: a student must see one at least, and one must be "
+            "hidden. Use longer clips, or another share.",
+        ),
+        (
+            {"pretraining": {"objective": {**SELF_DISTILLATION, "decoder": {"groups": 3}}}},
+            "pretraining.objective.decoder.groups: 3 does not divide the model's width (16).",
+        ),
+    ],
+)
+def test_what_cannot_be_pretrained_is_refused_before_a_sound_is_read(
+    sounds, tmp_path, sections, message
+):
+    with pytest.raises(ConfigError) as caught:
+        run(recipe(sounds, **sections), tmp_path / "run")
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        (
+            {"mixup": {"rate": 0.5}},
+            "test: mixup.rate and pretraining cannot be given together; choose one.",
+        ),
+        (
+            {"distillation": {"teacher": "esc10"}},
+            "test: distillation and pretraining cannot be given together; choose one.",
+        ),
+        (
+            {"overlap": {"rate": 0.5}},
+            "test: overlap.rate needs distillation: its scenes have no labels.",
+        ),
+    ],
+)
+def test_what_makes_no_sense_without_labels_is_refused(sounds, sections, message):
+    with pytest.raises(UserError) as caught:
+        recipe(sounds, **sections)
+    assert str(caught.value) == message
+
+
+def test_the_command_says_what_to_do_next_and_refuses_other_recipes(sounds, tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(values(sounds)))
+    out = tmp_path / "run"
+    done = CliRunner().invoke(app, ["pretrain", str(path), "--out", str(out), "--device", "cpu"])
+    assert done.exit_code == 0, done.output
+    assert f"next         auricle train RECIPE initial_weights={out / 'last'}" in done.output
+    refused = CliRunner().invoke(app, ["pretrain", "esc10_ast_small", f"data.source={sounds}"])
+    assert isinstance(refused.exception, UserError | SystemExit)
+    assert "has no section pretraining, so it learns from labels or a teacher" in (
+        refused.output + str(refused.exception)
+    )

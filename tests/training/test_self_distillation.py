@@ -1,0 +1,169 @@
+"""Masked self-distillation against a plain second form of it, in float64; and the teacher."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from auricle import models
+from auricle.training import self_distillation as module
+from auricle.training.objective import deviation
+from auricle.training.self_distillation import (
+    NOISE,
+    SelfDistillation,
+    SelfDistillationConfig,
+    layer_targets,
+)
+
+SMALL = {
+    "num_classes": 0,
+    "num_mels": 32,
+    "max_frames": 96,
+    "patch": [8, 8],
+    "width": 16,
+    "depth": 3,
+    "num_heads": 2,
+}
+KINDS = {
+    "asda": {},
+    "ast": {"stride": [8, 8]},
+    "ham_ast": {"stride": [8, 8], "conformer": {"num_blocks": 1, "kernel_size": 3}},
+}
+CONFIG = {
+    "clones": 3,
+    "block": 2,
+    "utterance": 0.5,
+    "hidden_share": 0.75,
+    "decoder": {"depth": 2, "groups": 4},
+}
+BATCH_SIZE = 6
+
+
+def objective(kind="asda", **settings):
+    torch.manual_seed(0)
+    student = models.build(kind, {**SMALL, **KINDS[kind]})
+    built = SelfDistillation(
+        student, SelfDistillationConfig.model_validate({**CONFIG, **settings}), BATCH_SIZE
+    )
+    for parameter in built.student.parameters():  # a teacher of its own, and nothing near zero
+        parameter.data += 0.2 * torch.randn_like(parameter)
+    return built.double()
+
+
+def perceptrons(model, features):
+    """What each block's perceptron says of all tokens."""
+    said = []
+    hooks = [
+        block.mlp.register_forward_hook(lambda module, inputs, out: said.append(out))
+        for block in model.encoder.blocks
+    ]
+    model.encode(features)
+    for hook in hooks:
+        hook.remove()
+    return said
+
+
+def plain(built, features, kept, noise):
+    """The loss of whole clips of one length, one clip, clone and patch after the other."""
+    config, width = built.config, built.student.config.width
+    frame_sum, frame_count, utterance_sum = 0.0, 0, 0.0
+    row = 0
+    for clip in features:
+        said = perceptrons(built.teacher, clip[None])
+        prefix = len(built.teacher.prefix_tokens)
+        layers = [F.instance_norm(layer[:, prefix:].mT).mT for layer in said]
+        targets = F.layer_norm(sum(layers) / len(layers), [width])[0]
+        patches, layout = built.student.patchify(clip[None])
+        for _ in range(config.clones):
+            seen = kept[row]
+            tokens = built.student.encode_patches(patches[:, seen], _only(layout, seen))[0]
+            full = noise[row].clone()
+            full[seen] = tokens[prefix:]
+            decoded = built.decoder(full[None], layout)[0]
+            for place in range(len(targets)):
+                if place not in seen.tolist():
+                    frame_sum += (decoded[place] - targets[place]).square().sum() / math.sqrt(width)
+                    frame_count += 1
+            error = tokens[:prefix].mean(dim=0) - targets.mean(dim=0)
+            utterance_sum += error.square().sum() / math.sqrt(width)
+            row += 1
+    return frame_sum / frame_count, utterance_sum
+
+
+def _only(layout, seen):
+    return type(layout)(layout.num_prefix, layout.rows, layout.columns, None, seen[None])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_loss_is_that_of_a_plain_loop(kind, monkeypatch):
+    built = objective(kind).eval()
+    features = torch.randn(BATCH_SIZE, 64, 32, dtype=torch.float64)
+    drawn = {}
+    normal, keep = torch.randn, module.draw_kept
+
+    def noise(*sizes, **options):
+        drawn["noise"] = normal(*sizes, **{**options, "dtype": torch.float64})
+        return drawn["noise"]
+
+    def noted(*arguments):
+        drawn["kept"] = keep(*arguments)
+        return drawn["kept"]
+
+    monkeypatch.setattr(module, "draw_kept", noted)
+    monkeypatch.setattr(module.torch, "randn", noise)
+    terms = built(features, None)
+    monkeypatch.undo()
+    frame, utterance = plain(built, features, drawn["kept"], NOISE * drawn["noise"])
+    assert terms.parts["frame_loss"].mean().item() == pytest.approx(frame.item(), rel=1e-9)
+    assert terms.parts["utterance_loss"].mean().item() == pytest.approx(utterance.item(), rel=1e-9)
+    expected = frame + 0.5 * utterance
+    assert terms.loss.mean().item() == pytest.approx(expected.item(), rel=1e-9)
+
+
+def test_padding_has_no_influence_on_targets():
+    built = objective().eval()
+    features = torch.randn(2, 64, 32, dtype=torch.float64)
+    counts = torch.tensor([64, 40])
+    _, layout = built.student.patchify(features, counts)
+    valid = layout.valid(features.device)
+    together = built._targets(features, counts, valid)
+    own = int(valid[1].sum())
+    alone = built._targets(features[1:, :40], None, torch.ones(1, own, dtype=torch.bool))
+    torch.testing.assert_close(together[1, :own], alone[0], rtol=0, atol=1e-6)
+    assert (together[1, own:] == 0).all()
+
+
+def test_targets_are_normal_over_patches_of_each_layer_and_then_over_the_width():
+    said = [5 + 3 * torch.randn(2, 20, 16) for _ in range(4)]
+    targets = layer_targets(said, torch.ones(2, 20, dtype=torch.bool))
+    assert targets.mean(dim=2).abs().max() < 1e-5
+    assert targets.std(dim=2, correction=0).sub(1).abs().max() < 1e-3
+
+
+def test_nothing_learns_but_the_student_and_its_decoder():
+    built = objective().float()
+    built(torch.randn(2, 64, 32), None).loss.mean().backward()
+    assert all(parameter.grad is None for parameter in built.teacher.parameters())
+    learning = [*built.student.parameters(), *built.decoder.parameters()]
+    assert all(parameter.grad is not None for parameter in learning)
+    assert built.train().teacher.training is False
+
+
+def test_the_teacher_follows_with_a_decay_that_rises_in_a_line():
+    built = objective(first_decay=0.9, last_decay=0.99, decay_steps=10)
+    assert [built.decay_at(step) for step in (0, 5, 10, 99)] == pytest.approx(
+        [0.9, 0.945, 0.99, 0.99]
+    )
+    teacher, student = (
+        copy.deepcopy(model.prefix_tokens.data) for model in (built.teacher, built.student)
+    )
+    built.updated(6)  # the sixth step
+    expected = 0.945 * teacher + 0.055 * student
+    torch.testing.assert_close(built.teacher.prefix_tokens.data, expected, rtol=0, atol=1e-12)
+
+
+def test_the_deviation_tells_equal_vectors_from_different_ones():
+    assert deviation(torch.randn(1000, 8)).item() == pytest.approx(1, abs=0.05)
+    assert deviation(torch.ones(1000, 8)).item() == pytest.approx(1e-3)
