@@ -36,7 +36,7 @@ def test_help_lists_every_command_with_its_summary():
         assert f"{command.__name__} {first_words}" in text
     names = [command.__name__ for command in main.COMMANDS]
     assert names == [
-        "predict", "train", "distill", "ablate", "tune", "evaluate", "compare", "probe",
+        "predict", "train", "distill", "pretrain", "ablate", "tune", "evaluate", "compare", "probe",
         "agree", "average", "ensemble", "models", "describe", "convert", "prepare", "statistics",
     ]  # fmt: skip
 
