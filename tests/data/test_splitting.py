@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from auricle.data import Clip, Manifest, leaks, split_by_group
+from auricle.data import Clip, Manifest, draw_from_each, leaks, split_by_group
 from auricle.data.prepare import prepare
 from auricle.errors import ConfigError, DataError, DataWarning
 
@@ -102,3 +102,20 @@ def test_speakers_who_say_every_word_are_split_evenly(shared_data, tmp_path):
     assert leaks(manifest) == []
     for label, number in counts(manifest).items():
         assert 0.15 < counts(validation)[label] / number < 0.26
+
+
+def test_as_many_clips_are_drawn_of_each_set_of_labels():
+    manifest = manifest_of(*[(["a"], None), (["b"], None), (["a", "b"], None)] * 20)
+    few, more = (draw_from_each(manifest, count, seed=3) for count in (4, 9))
+    assert Counter(clip.labels for clip in few.clips) == {("a",): 4, ("b",): 4, ("a", "b"): 4}
+    assert set(few.clips) < set(more.clips) < set(manifest.clips)
+    others = draw_from_each(manifest, 4, seed=4)
+    assert list(few.clips) == list(draw_from_each(manifest, 4, seed=3).clips) != list(others.clips)
+
+
+def test_more_clips_than_there_are_cannot_be_drawn():
+    with pytest.raises(DataError) as caught:
+        draw_from_each(manifest_of((["a"], None), (["a"], None), (["b"], None)), 2, seed=0)
+    assert str(caught.value) == (
+        "own: 1 clips to train on have the labels b, but data.clips_per_class is 2. Use at most 1."
+    )

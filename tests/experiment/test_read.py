@@ -74,7 +74,7 @@ def test_statistics_follow_the_initial_weights_unless_said(folder, words, expect
             ["sead=3"],
             "unknown key 'sead'. Did you mean 'seed'? Known: augmentation, data, distillation, "
             "feature_noise, folds, front_end, initial_positions, initial_weights, masking, mixup, "
-            "model, name and 4 more.",
+            "model, name and 5 more.",
         ),
         (
             ["training.epochs=many"],

@@ -8,7 +8,7 @@ from auricle.data.mixing import Mixup, MixupConfig
 from auricle.data.overlap import Overlap, OverlapConfig
 from auricle.data.resampling import Resampler
 from auricle.data.soft_targets import save_soft_targets
-from auricle.data.splitting import split_by_group
+from auricle.data.splitting import draw_from_each, split_by_group
 from auricle.data.statistics import measure_statistics
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "measure_statistics",
     "read",
     "save_soft_targets",
+    "draw_from_each",
     "split_by_group",
     "write",
 ]

@@ -117,3 +117,26 @@ def _comes_nearer(group: Counter[str], have: Counter[str], wanted: dict[str, flo
         )
         < 0
     )
+
+
+def draw_from_each(manifest: Manifest, count: int, seed: int) -> Manifest:
+    """Of the clips of each set of labels `count`, drawn by `seed`; a smaller draw is part of it.
+
+    Raises:
+        DataError: a set of labels has fewer clips.
+    """
+    table = manifest.table
+    labels = table.columns.labels
+    codes = table.codes(labels)
+    order = np.random.default_rng(seed).permutation(len(table))
+    chosen = []
+    for code in np.unique(codes):
+        places = order[codes[order] == code]
+        if len(places) < count:
+            names = ";".join(labels.values[code]) or "no label"
+            raise DataError(
+                f"{manifest.source}: {len(places)} clips to train on have the labels {names}, but "
+                f"data.clips_per_class is {count}. Use at most {len(places)}."
+            )
+        chosen.append(places[:count])
+    return replace(manifest, clips=table.where(np.sort(np.concatenate(chosen))))

@@ -103,6 +103,13 @@ def read_teacher(name: str, loss: str) -> Checkpoint:
 def _divide(
     manifest: Manifest, settings: DataConfig, seed: int
 ) -> tuple[Manifest, Manifest | None]:
+    train, validation = _sides(manifest, settings, seed)
+    if settings.clips_per_class is not None:
+        train = data.draw_from_each(train, settings.clips_per_class, seed)
+    return train, validation
+
+
+def _sides(manifest: Manifest, settings: DataConfig, seed: int) -> tuple[Manifest, Manifest | None]:
     if settings.validation_split is not None:
         validation = manifest.select(settings.validation_split)
         return manifest.select(settings.train_split), validation

@@ -29,6 +29,8 @@ class DataConfig(Settings):
     validation_share: float | None = Field(default=None, gt=0, lt=1)
     test_split: str | None = None  # scored once, after the run
     fold: int | None = None  # validates; the other folds are trained on
+    # Training clips with each set of labels, drawn by the seed; None: all. For learning curves.
+    clips_per_class: int | None = Field(default=None, ge=1)
     # Of training clips; None: as long as the model can hear, as clips that validate always are.
     crop_seconds: float | None = Field(default=None, gt=0)
     workers: int = Field(default=2, ge=0)  # processes that read sounds
@@ -143,6 +145,7 @@ class Recipe(Settings):
         if self.distillation is not None and self.pretraining is not None:
             raise ValueError("distillation and pretraining cannot be given together; choose one")
         for_labels = {
+            "data.clips_per_class": self.data.clips_per_class is not None,
             "data.labels": self.data.labels is not None,
             "data.test_split": self.data.test_split is not None,
             "folds": self.folds is not None,
