@@ -8,8 +8,10 @@ import torch
 from torch.nn import functional as F
 
 from auricle import models
+from auricle.data import Batch
 from auricle.training import self_distillation as module
 from auricle.training.objective import deviation
+from auricle.training.pretraining import Pretraining
 from auricle.training.self_distillation import (
     NOISE,
     SelfDistillation,
@@ -167,3 +169,18 @@ def test_the_teacher_follows_with_a_decay_that_rises_in_a_line():
 def test_the_deviation_tells_equal_vectors_from_different_ones():
     assert deviation(torch.randn(1000, 8)).item() == pytest.approx(1, abs=0.05)
     assert deviation(torch.ones(1000, 8)).item() == pytest.approx(1e-3)
+
+
+def test_a_run_that_goes_on_with_a_validation_has_its_numbers():
+    """A state may be of the end of an epoch, before its validation: nothing was trained since."""
+    step = Pretraining(lambda *given: given, objective().float(), torch.nn.Identity()).eval()
+    batch = Batch(torch.randn(2, 64, 32), None, torch.zeros(2, 0))
+    found = step.metrics([step.validate(batch)])
+    assert list(found) == [
+        "validation_loss",
+        "frame_loss",
+        "utterance_loss",
+        "target_deviation",
+        "prediction_deviation",
+    ]
+    assert found == step.metrics([step.validate(batch)])  # the same masks

@@ -40,6 +40,8 @@ class MaskedReconstruction(Objective):
     `discrimination` times the cross-entropy of finding a hidden patch among those of its clip.
     """
 
+    part_names = ("reconstruction_loss", "discrimination_loss")
+
     def __init__(self, student: PatchTransformer, config: MaskedReconstructionConfig):
         super().__init__()
         self.config = config
@@ -67,7 +69,7 @@ class MaskedReconstruction(Objective):
         discriminative = _found(widened(self.discriminate(decoded)), wanted, hidden)
         return Terms(
             loss=config.reconstruction * generative + config.discrimination * discriminative,
-            parts={"reconstruction_loss": generative, "discrimination_loss": discriminative},
+            parts=self.named(generative, discriminative),
             target_deviation=deviation(wanted[valid]),
             prediction_deviation=deviation(said[hidden]),
         )

@@ -24,9 +24,14 @@ class Terms(NamedTuple):
 
 
 class Objective(nn.Module, ABC):
-    """What is to be learned: a student, and whatever else learns beside it."""
+    """What is to be learned: a student, and whatever else learns beside it.
+
+    Attributes:
+        part_names: the keys of `Terms.parts`, in their order.
+    """
 
     student: PatchTransformer
+    part_names: tuple[str, ...]
 
     @abstractmethod
     def forward(self, features: Tensor, frame_counts: Tensor | None) -> Terms:
@@ -35,6 +40,10 @@ class Objective(nn.Module, ABC):
         Raises:
             ConfigError: a clip is too short to hide the share of its patches.
         """
+
+    def named(self, *parts: Tensor) -> dict[str, Tensor]:
+        """The parts of a loss by their names."""
+        return dict(zip(self.part_names, parts, strict=True))
 
     def updated(self, count: int) -> None:
         """Do what follows the step of the optimizer with this number, from 1."""

@@ -27,6 +27,7 @@ from auricle.training.step import Step
 # Below these all targets, or all answers, are nearly the same. Source: data2vec 2.0, as released.
 LEAST_TARGET_DEVIATION = 0.1
 LEAST_PREDICTION_DEVIATION = 0.01
+WATCHED = ("target_deviation", "prediction_deviation")
 WATCH_EVERY = 10  # steps; each look waits for the device
 VALIDATION_SEED = 0  # of the masks, so that epochs are compared by the same ones
 
@@ -137,8 +138,8 @@ class Pretraining(Step):
             torch.manual_seed(VALIDATION_SEED)
             terms = self.model(*self.fbank(*batch[:2]))
         size = len(terms.loss)
-        watched = (terms.target_deviation, terms.prediction_deviation)
-        return (terms.loss, *terms.parts.values(), *(value.expand(size) for value in watched))
+        watched = [getattr(terms, name).expand(size) for name in WATCHED]
+        return (terms.loss, *terms.parts.values(), *watched)
 
     def metrics(self, outputs: list[tuple[Tensor, ...]]) -> dict[str, Any]:
         """Means over the validation clips, and what the probe says.
@@ -146,9 +147,8 @@ class Pretraining(Step):
         Raises:
             Diverged: the losses are not numbers.
         """
-        assert self.last is not None, "training comes first"
         columns = [torch.cat(parts).mean().item() for parts in zip(*outputs, strict=True)]
-        names = ["validation_loss", *_numbers(self.last)]
+        names = ("validation_loss", *self.model.part_names, *WATCHED)
         found = dict(zip(names, columns, strict=True))
         if not torch.tensor(columns).isfinite().all():
             raise Diverged("the losses of the validation clips are not numbers.")
@@ -178,6 +178,5 @@ def _numbers(terms: Terms) -> dict[str, Tensor]:
     """Means over the clips, by name."""
     return {
         **{name: value.detach().mean() for name, value in terms.parts.items()},
-        "target_deviation": terms.target_deviation,
-        "prediction_deviation": terms.prediction_deviation,
+        **{name: getattr(terms, name) for name in WATCHED},
     }

@@ -46,6 +46,8 @@ class SelfDistillation(Objective):
     against the mean target of the clip, *summed* over the batch and the clones.
     """
 
+    part_names = ("frame_loss", "utterance_loss")
+
     def __init__(self, student: PatchTransformer, config: SelfDistillationConfig, batch_size: int):
         super().__init__()
         self.config = config
@@ -77,7 +79,7 @@ class SelfDistillation(Objective):
         weight = config.utterance * self.batch_size  # of a mean over clips, to be the sum
         return Terms(
             loss=frame + weight * utterance,
-            parts={"frame_loss": frame, "utterance_loss": self.batch_size * utterance},
+            parts=self.named(frame, self.batch_size * utterance),
             target_deviation=deviation(targets[valid]),
             prediction_deviation=deviation(decoded[hidden]),
         )
