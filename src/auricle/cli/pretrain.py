@@ -56,7 +56,7 @@ def pretrain(  # noqa: PLR0913 - one parameter for each option
 
       auricle pretrain --resume runs/start
 
-      auricle probe runs/start/last --data esc10.csv
+      auricle probe runs/start/last --data esc10.csv --out probe
     """
     words, out = of_run(words or [], out, overwrite, resume)
     if not words:
