@@ -142,17 +142,48 @@ def test_a_resume_with_another_objective_is_refused(sounds, tmp_path, monkeypatc
     assert "pretraining.objective." in message
 
 
-def test_probes_follow_pretraining(sounds, tmp_path):
+def labelled_tones(folder):
+    """A manifest of twelve clips of two heights, in three folds."""
+    folder.mkdir()
     random = np.random.default_rng(1)
     rows = ["path,labels,fold"]
     for number in range(12):
         tone = np.sin(2 * np.pi * (300, 2500)[number % 2] * np.arange(8000) / 16_000)
-        soundfile.write(tmp_path / f"{number}.wav", tone + random.normal(0, 0.1, 8000), 16_000)
+        soundfile.write(folder / f"{number}.wav", tone + random.normal(0, 0.1, 8000), 16_000)
         rows.append(f"{number}.wav,{'ab'[number % 2]},{number % 3}")
-    (tmp_path / "clips.csv").write_text("\n".join(rows) + "\n")
-    probed = {"objective": SELF_DISTILLATION, "probe": {"source": str(tmp_path / "clips.csv")}}
+    (folder / "clips.csv").write_text("\n".join(rows) + "\n")
+    return folder / "clips.csv"
+
+
+def test_probes_follow_pretraining(sounds, tmp_path):
+    probed = {
+        "objective": SELF_DISTILLATION,
+        "probe": {"source": str(labelled_tones(tmp_path / "tones"))},
+    }
     report = run(recipe(sounds, pretraining=probed), tmp_path / "run")
     assert report.best["linear"] > 0.9
+    assert report.best["nearest"] > 0.9
+
+
+def test_a_run_that_moves_with_the_clips_of_its_probe_goes_on(sounds, tmp_path, monkeypatch):
+    def probed(name):
+        source = {"source": str(tmp_path / name / "tones" / "clips.csv")}
+        return recipe(sounds, pretraining={"objective": SELF_DISTILLATION, "probe": source})
+
+    (tmp_path / "there").mkdir()
+    labelled_tones(tmp_path / "there" / "tones")
+    add = History.add
+
+    def interrupt(self, record, weights):
+        add(self, record, weights)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(History, "add", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(probed("there"), tmp_path / "there" / "run")
+    monkeypatch.setattr(History, "add", add)
+    (tmp_path / "there").rename(tmp_path / "here")
+    report = run(probed("here"), tmp_path / "here" / "run", resume=True)
     assert report.best["nearest"] > 0.9
 
 

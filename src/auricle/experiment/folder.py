@@ -41,7 +41,7 @@ DIFFERENCES_SHOWN = 3
 # Settings that change nothing of what a run gives.
 FREE = ("name", "data.workers")
 # Settings that may be paths; other values of theirs are names, of models for instance.
-PATHS = ("data.source", "initial_weights", "distillation.teacher")
+PATHS = ("data.source", "initial_weights", "distillation.teacher", "pretraining.probe.source")
 
 
 def check_free(out: Path, overwrite: bool) -> None:

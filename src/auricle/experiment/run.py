@@ -84,8 +84,9 @@ def _continued(stored: Recipe, recipe: Recipe) -> Recipe:
     """The recipe that a run began with, with what may change meanwhile."""
     now = recipe.data
     settings = stored.data.model_copy(update={"workers": now.workers, "source": now.source})
-    paths = {"initial_weights": recipe.initial_weights, "distillation": recipe.distillation}
-    return stored.model_copy(update={"data": settings, **paths})
+    paths = ("initial_weights", "distillation", "pretraining")
+    update = {name: getattr(recipe, name) for name in paths}
+    return stored.model_copy(update={"data": settings, **update})
 
 
 class _Parts(NamedTuple):
