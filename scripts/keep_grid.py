@@ -50,7 +50,9 @@ def write_correct(folders: list[Path], path: Path) -> None:
     for folder in folders:
         scores = json.loads((folder / "scores.json").read_text())
         clips = [f"{Path(clip).parent.name}/{Path(clip).name}" for clip in scores["clips"]]
-        groups |= dict(zip(clips, scores["groups"], strict=True))
+        for clip, group in zip(clips, scores["groups"], strict=True):
+            # A clip without a group is its own, by a path that tells of the machine.
+            groups[clip] = "" if group.endswith(clip) else group
         right = dict(zip(clips, map(int, scores["correct"]), strict=True))
         columns[f"{folder.parent.name}/{folder.name}"] = right
     with path.open("w", newline="") as file:
