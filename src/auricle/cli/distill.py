@@ -1,6 +1,5 @@
 """`auricle distill`: train a model to hear what another one hears; no labels are needed."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +13,7 @@ from auricle.cli.running import (
     OverwriteOption,
     ResumeOption,
     SaveEveryOption,
+    SoundsOption,
 )
 from auricle.cli.train import of_run, run, show
 from auricle.errors import ConfigError
@@ -33,13 +33,7 @@ def distill(  # noqa: PLR0913 - one parameter for each option
         str | None,
         typer.Option(help="Model that teaches: built-in name, checkpoint folder, or hub id."),
     ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="Sounds to learn from: a folder of any depth, a manifest, or shards.",
-            readable=False,  # the error is ours
-        ),
-    ] = None,
+    data: SoundsOption = None,
     out: OutOption = None,
     overwrite: OverwriteOption = False,
     resume: ResumeOption = False,

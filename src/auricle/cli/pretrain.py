@@ -1,6 +1,5 @@
 """`auricle pretrain`: let a model learn from sound alone; no labels and no teacher are needed."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +13,7 @@ from auricle.cli.running import (
     OverwriteOption,
     ResumeOption,
     SaveEveryOption,
+    SoundsOption,
     StrategyOption,
 )
 from auricle.cli.train import of_run, run, show
@@ -30,13 +30,7 @@ def pretrain(  # noqa: PLR0913 - one parameter for each option
             show_default=False,
         ),
     ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="Sounds to learn from: a folder of any depth, a manifest, or shards.",
-            readable=False,  # the error is ours
-        ),
-    ] = None,
+    data: SoundsOption = None,
     out: OutOption = None,
     overwrite: OverwriteOption = False,
     resume: ResumeOption = False,

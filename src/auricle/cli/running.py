@@ -5,6 +5,13 @@ from typing import Annotated
 
 import typer
 
+SoundsOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Sounds to learn from: a folder of any depth, a manifest, or shards.",
+        readable=False,  # the error is ours
+    ),
+]
 OutOption = Annotated[
     Path | None, typer.Option(help="Folder for the run.", show_default="runs/NAME-N")
 ]

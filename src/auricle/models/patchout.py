@@ -6,12 +6,11 @@ of the sequence, after positions were added, so that attention and perceptrons h
 Shapes: B clips, N patch tokens, K of them kept, D width.
 """
 
-import dataclasses
-
 import torch
 from torch import Tensor
 
 from auricle.models.packing import TokenLayout
+from auricle.models.patch_masks import take
 
 
 def leave_out(tokens: Tensor, layout: TokenLayout, share: float) -> tuple[Tensor, TokenLayout]:
@@ -22,10 +21,7 @@ def leave_out(tokens: Tensor, layout: TokenLayout, share: float) -> tuple[Tensor
     """
     valid = layout.valid(tokens.device).expand(tokens.shape[:2])
     places = _draw(valid, _num_kept(layout, share))
-    is_padding = places < 0
-    source = places.clamp(min=0)[..., None].expand(-1, -1, tokens.shape[2])
-    kept_tokens = tokens.gather(1, source).masked_fill(is_padding[..., None], 0)
-    return kept_tokens, dataclasses.replace(layout, kept=places)
+    return take(tokens, layout, places)
 
 
 def _num_kept(layout: TokenLayout, share: float) -> list[int]:

@@ -18,7 +18,7 @@ from auricle.training.averaging import EpochAverage, MovingAverage
 from auricle.training.framework import FSDPStrategy, lightning, rank_zero_only
 from auricle.training.history import STATE_FILE, History
 from auricle.training.machine import Machine
-from auricle.training.processes import gather
+from auricle.training.processes import gather, leave_at_exit
 from auricle.training.progress import ProgressBar
 from auricle.training.resume import Journal, StateFile
 from auricle.training.settings import TrainingConfig
@@ -58,6 +58,7 @@ def fit(  # noqa: PLR0913 - what is trained, on what, how, and where it goes
     check(config, machine)
     adapter = Adapter(step, feeds, config, seed, feeds.faults(history.folder))
     epochs = EpochAverage(*config.average_epochs) if config.average_epochs else None
+    leave_at_exit()
     with quiet(), plain_errors(history.folder):
         moving = MovingAverage(config.average_decay) if config.average_decay else None
         journal = Journal(history, machine, Stop(), moving, epochs)

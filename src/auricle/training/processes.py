@@ -38,7 +38,12 @@ def set_random_state(state: dict[str, torch.Tensor], device: torch.device) -> No
         torch.get_device_module(device).set_rng_state(state["device"])
 
 
-@atexit.register
+def leave_at_exit() -> None:
+    """Close the connection, should there be one then, when the interpreter ends."""
+    atexit.unregister(_leave)  # once is enough, however many runs there are
+    atexit.register(_leave)
+
+
 def _leave() -> None:
     """Close the connection before the interpreter goes: its threads would abort the process.
 
