@@ -94,3 +94,15 @@ def test_a_clip_is_listened_to_once(script, tmp_path, monkeypatch):
     assert result.labels == ["Dog", "Rain"]
     assert result.clips(["Dog"]) == 2 and result.clips(["Rain"]) == 0
     assert result.seconds.tolist() == [4001 / 32_000, 0.2]
+
+
+def test_the_manifest_is_written_again_with_what_is_heard_best(script, labels, tmp_path):
+    found = heard(script, labels, [["Dog"], ["Rain"]])
+    rows = [{**row, "labels": "", "source": "x"} for row in found.rows]
+    found = script.Heard(rows, found.seconds, found.probabilities, labels)
+    script.write_heard(tmp_path / "heard.csv", found)
+    assert (tmp_path / "heard.csv").read_text().splitlines() == [
+        "path,group,split,labels,source",
+        "0.flac,a,train,Dog,x",
+        "1.flac,b,train,Rain,x",
+    ]
