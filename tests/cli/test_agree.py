@@ -8,6 +8,7 @@ import soundfile
 import torch
 from typer.testing import CliRunner
 
+from auricle import checkpoint
 from auricle.cli.main import app
 
 
@@ -62,3 +63,44 @@ def test_a_model_is_not_compared_with_itself(tiny_model, sounds, tmp_path):
     assert result.exit_code == 2
     assert result.stderr == f"error: {tiny_model}: named twice. Name each checkpoint once.\n"
     assert not (tmp_path / "out").exists()
+
+
+def test_thresholds_are_stored_where_the_students_labels_are_most_like_the_teachers(
+    tiny_model, copy, sounds, tmp_path
+):
+    (sounds / "clips.csv").write_text("path,split\na.wav,test\nb.wav,train\ndeep/c.wav,test\n")
+    words = ("--data", sounds / "clips.csv", "--out", tmp_path / "out", "--calibrate")
+    refused = run(copy, tiny_model, *words)
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith("error: --calibrate chooses thresholds on the clips that")
+    assert checkpoint.load(copy).config.thresholds is None
+
+    result = run(copy, tiny_model, *words, "--split", "test", "--threshold", "0.45")
+    assert result.exit_code == 0, result.output
+    rows = json.loads((tmp_path / "out" / "agreement.json").read_text())["classes"]
+    stored = checkpoint.load(copy).config
+    assert stored.thresholds == tuple(row["threshold"] for row in rows)
+    assert stored.provenance["thresholds"] == {
+        "teacher": str(tiny_model),
+        "data": str(sounds / "clips.csv"),
+        "split": "test",
+        "fold": None,
+        "threshold": 0.45,
+        "clips": 2,
+    }
+    assert f"{copy}: thresholds of {len(rows)} classes stored" in result.stdout
+
+
+def test_thresholds_need_a_teacher_who_knows_every_label(tiny_model, copy, sounds, tmp_path):
+    known = checkpoint.load(tiny_model)
+    names = known.config.id2label | {"0": "howl"}
+    known.config = known.config.model_copy(update={"id2label": names})
+    checkpoint.save(known, copy)
+    (sounds / "clips.csv").write_text("path,split\na.wav,test\n")
+    words = ("--data", sounds / "clips.csv", "--split", "test", "--out", tmp_path / "out")
+    result = run(copy, tiny_model, *words, "--calibrate")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "error: --calibrate stores a threshold for each label of the student; the teacher does not "
+        "know 1 of them: howl. Name another teacher.\n"
+    )

@@ -1,7 +1,6 @@
 """`auricle evaluate`, from files to files, with a tiny model that was never trained."""
 
 import csv
-import importlib
 import json
 
 import pytest
@@ -15,7 +14,6 @@ from auricle.evaluation import classification_metrics
 from auricle.features import FbankConfig
 from auricle.inference import Classifier
 
-module = importlib.import_module("auricle.cli.evaluate")
 LABELS = ["bark", "meow", "silence"]
 TINY = {"max_frames": 64, "width": 16, "depth": 1, "num_heads": 2, "patch": [16, 16]}
 
@@ -262,24 +260,3 @@ def test_an_evaluation_that_comes_to_nothing_leaves_no_folder(run, manifest, mod
     manifest.write_text(manifest.read_text().replace("silence", "howl"))
     assert CliRunner().invoke(app, [*words, "--out", str(deep)]).exit_code == 2
     assert not deep.parent.exists()
-
-
-@pytest.mark.parametrize(
-    "common, shown", [(0.125, "0.125"), (None, "0.5, as these clips cannot decide")]
-)
-def test_of_many_classes_that_share_a_threshold_some_are_named(common, shown):
-    rows = [
-        {"label": f"class {place}", "threshold": common, "shared_threshold": True}
-        for place in range(14)
-    ]
-    rows.append({"label": "dog", "threshold": 0.3, "shared_threshold": False})
-    named = ", ".join(f"class {place}" for place in range(12))
-    assert module._describe(rows) == (
-        "thresholds of 15 classes stored; 14 of fewer than 5 clips, or of all, share one "
-        f"({shown}): {named} and 2 more"
-    )
-
-
-def test_when_every_class_has_its_own_threshold_nothing_else_is_said():
-    rows = [{"label": "dog", "threshold": 0.3, "shared_threshold": False}]
-    assert module._describe(rows) == "thresholds of 1 classes stored"

@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from auricle.cli import judging
+from auricle.cli import judging, thresholds
+from auricle.errors import NAMES_SHOWN, CheckpointError
 
 
 def agree(  # noqa: PLR0913 - one parameter for each option
@@ -25,6 +26,14 @@ def agree(  # noqa: PLR0913 - one parameter for each option
             min=0.0, max=1.0, help="From which score of the teacher on a clip has a label."
         ),
     ] = 0.5,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate",
+            help="Store the thresholds at which the student's labels are most like the teacher's "
+            "(F1) into the student's checkpoint.",
+        ),
+    ] = False,
     device: judging.DeviceOption = "auto",
     batch_size: judging.BatchOption = 32,
 ) -> None:
@@ -40,24 +49,54 @@ def agree(  # noqa: PLR0913 - one parameter for each option
       auricle agree runs/student/best teacher --data sounds.csv --split test --out agreement
 
       auricle agree tagger teacher --data recordings/ --out agreement
+
+      auricle agree runs/student/best teacher --data sounds.csv --split validation --calibrate \\
+          --out agreement
     """
+    if calibrate:
+        thresholds.check_clips_are_named(split, fold)
+    from pathlib import Path
+
     from rich.console import Console
 
+    from auricle import checkpoint
     from auricle.data import read
     from auricle.evaluation import agree as compare_models
     from auricle.evaluation import agreement_report, report
-    from auricle.inference import Classifier, check_distinct  # here, so that --help is quick
+    from auricle.inference import (
+        Classifier,
+        check_distinct,
+        resolve,
+    )  # here, so that --help is quick
 
     check_distinct([student, teacher])
     with report.writable(out):
         manifest = read(data, labelled=False).select(split, fold)
-        pupil, master = (Classifier.load(name, device) for name in (student, teacher))
+        # Thresholds can only be stored in a folder of our own.
+        own = checkpoint.load(Path(student)) if calibrate else resolve(student)
+        pupil, master = Classifier(own, device), Classifier.load(teacher, device)
+        _check_all_known(pupil.labels if calibrate else [], master.labels)
         with judging.counting(2 * len(manifest.clips)) as progress:
             found = compare_models(pupil, master, manifest, threshold, batch_size, progress)
         judging.report_failures(found.failures)
         asked: dict[str, Any] = {"student": student, "teacher": teacher, "data": str(data)}
-        agreement_report.write(found, out, asked | {"split": split, "fold": fold})
+        asked |= {"split": split, "fold": fold}
+        agreement_report.write(found, out, asked)
         agreement_report.print_tables(found, Console())
     typer.echo(f"{out}: agreement.json and agreement.csv")
+    if calibrate:
+        chosen_on = {key: asked[key] for key in ("teacher", "data", "split", "fold")}
+        chosen_on |= {"threshold": threshold, "clips": len(found.clips)}
+        thresholds.store(student, found.numbers["classes"], chosen_on)
     if found.failures:
         raise typer.Exit(1)
+
+
+def _check_all_known(student: list[str], teacher: list[str]) -> None:
+    unknown = [label for label in student if label not in set(teacher)]
+    if unknown:
+        raise CheckpointError(
+            "--calibrate stores a threshold for each label of the student; the teacher does not "
+            f"know {len(unknown)} of them: {', '.join(unknown[:NAMES_SHOWN])}. Name another "
+            "teacher."
+        )

@@ -4,11 +4,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from auricle.cli import judging
-from auricle.errors import NAMES_SHOWN, ConfigError
+from auricle.cli import judging, thresholds
+from auricle.errors import ConfigError
 
 if TYPE_CHECKING:
-    from auricle.evaluation import Evaluation
     from auricle.evaluation.hearing import Scorer
 
 
@@ -59,16 +58,8 @@ def evaluate(  # noqa: PLR0913 - one parameter for each option
 
       auricle evaluate runs/audioset/best --data esc10.csv --classes esc10 --out report
     """
-    if calibrate and classes is not None:
-        raise ConfigError(
-            "--calibrate stores a threshold for each label of the model; with --classes the labels "
-            "are put together. Use one of the two."
-        )
-    if calibrate and split is None and fold is None:
-        raise ConfigError(
-            "--calibrate chooses thresholds on the clips that are scored. Say which with --split "
-            "or --fold, and keep the test clips out of it."
-        )
+    if calibrate:
+        _check_calibration(classes, split, fold)
     from pathlib import Path
 
     from auricle import checkpoint
@@ -84,46 +75,26 @@ def evaluate(  # noqa: PLR0913 - one parameter for each option
         asked: dict[str, Any] = {"model": model, "data": str(data), "split": split, "fold": fold}
         asked["without"] = without or []
         scorer: Scorer = classifier
-        thresholds = list(found.config.thresholds) if found.config.thresholds else None
+        decisions = list(found.config.thresholds) if found.config.thresholds else None
         if classes is not None:
             scorer = by_class = label_map.by_class(classifier, classes, manifest)
-            thresholds = None  # those of single labels are not those of classes
+            decisions = None  # those of single labels are not those of classes
             asked["label_map"] = {"name": classes, "labels": by_class.classes}
         with judging.counting(len(manifest.clips)) as progress:
-            evaluation = evaluate_clips(scorer, manifest, batch_size, thresholds, progress)
+            evaluation = evaluate_clips(scorer, manifest, batch_size, decisions, progress)
         judging.finish(evaluation, out, asked)
     if calibrate:
-        _store(model, evaluation, asked)
+        chosen_on = {key: asked[key] for key in ("data", "split", "fold", "without")}
+        chosen_on["clips"] = len(evaluation.clips)
+        thresholds.store(model, evaluation.metrics["classes"], chosen_on)
     if evaluation.failures:
         raise typer.Exit(1)
 
 
-def _store(model: str, evaluation: "Evaluation", asked: dict[str, Any]) -> None:
-    from pathlib import Path
-
-    from auricle import checkpoint
-    from auricle.evaluation.calibration import thresholds_for
-
-    classes = evaluation.metrics["classes"]
-    chosen_on = {key: asked[key] for key in ("data", "split", "fold", "without")}
-    chosen_on["clips"] = len(evaluation.clips)
-    checkpoint.store_thresholds(Path(model), thresholds_for(classes), chosen_on)
-    typer.echo(f"{model}: {_describe(classes)}")
-
-
-def _describe(classes: list[dict[str, Any]]) -> str:
-    """What was stored, in a line."""
-    from auricle.evaluation.calibration import FEWEST_POSITIVES
-
-    shared = [row for row in classes if row["shared_threshold"]]
-    stored = f"thresholds of {len(classes)} classes stored"
-    if not shared:
-        return stored
-    names = ", ".join(row["label"] for row in shared[:NAMES_SHOWN])
-    more = f" and {len(shared) - NAMES_SHOWN} more" if len(shared) > NAMES_SHOWN else ""
-    common = shared[0]["threshold"]
-    value = "0.5, as these clips cannot decide" if common is None else f"{common:.3f}"
-    return (
-        f"{stored}; {len(shared)} of fewer than {FEWEST_POSITIVES} clips, or of all, share one "
-        f"({value}): {names}{more}"
-    )
+def _check_calibration(classes: str | None, split: str | None, fold: int | None) -> None:
+    if classes is not None:
+        raise ConfigError(
+            "--calibrate stores a threshold for each label of the model; with --classes the labels "
+            "are put together. Use one of the two."
+        )
+    thresholds.check_clips_are_named(split, fold)

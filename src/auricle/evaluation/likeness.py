@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from auricle.evaluation import bootstrap
+from auricle.evaluation.calibration import best_thresholds
 from auricle.evaluation.intervals import (
     Metric,
     WeightedRanking,
@@ -36,7 +37,9 @@ def measure_likeness(
     logit_difference, logit_correlation: mean over labels of the mean absolute difference, and of
         Pearson's correlation over clips.
     intervals: 95 %, by `groups` `(N,)`; resampled says of what.
-    classes: a row for each label; worst: the clips that most surely disagree.
+    classes: a row for each label, with the student's `threshold`, `shared_threshold` and `best_f1`
+        of `calibration.best_thresholds` for the teacher's labels.
+    worst: the clips that most surely disagree.
 
     Args:
         threshold: from which score of the teacher on a clip has a label.
@@ -63,8 +66,13 @@ def measure_likeness(
             "logit_difference": difference.item(),
             "logit_correlation": _number(correlation),
         }
-        for row, difference, correlation in zip(
-            metrics["classes"], differences.mean(dim=0), correlations, strict=True
+        | threshold_row
+        for row, difference, correlation, threshold_row in zip(
+            metrics["classes"],
+            differences.mean(dim=0),
+            correlations,
+            best_thresholds(student, targets),
+            strict=True,
         )
     ]
     return {
