@@ -40,6 +40,15 @@ class Decoder:
     pieces: Iterator[Samples]
 
 
+def without_first(pieces: Iterator[Samples], frames: int) -> Iterator[Samples]:
+    """`pieces` without their first `frames` frames, for what cannot be sought in."""
+    for piece in pieces:
+        left = piece[frames:]
+        frames -= min(frames, len(piece))
+        if len(left):
+            yield left
+
+
 def warn_incomplete(name: str, seconds: float, promised: float | None) -> None:
     """Warn that only `seconds` of a sound can be read, of `promised` ones where that is known."""
     header = "" if promised is None else f" of the {promised:.3f} s that its header promises"

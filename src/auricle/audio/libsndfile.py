@@ -17,6 +17,7 @@ from auricle.audio.decoding import (
     Decoder,
     Samples,
     warn_incomplete,
+    without_first,
 )
 from auricle.audio.source import OpenSource
 from auricle.errors import AudioError
@@ -72,8 +73,8 @@ class _EndlessStream:
 
 
 @contextmanager
-def decode(source: OpenSource) -> Iterator[Decoder]:
-    """Open `source` with libsndfile.
+def decode(source: OpenSource, start: float = 0.0) -> Iterator[Decoder]:
+    """Open `source` with libsndfile; its pieces begin `start` seconds into the sound.
 
     Raises:
         AudioError: it is no sound file that libsndfile knows, or its header is damaged.
@@ -81,7 +82,7 @@ def decode(source: OpenSource) -> Iterator[Decoder]:
     with _open(source) as file:
         kind = f"{file.format} {file.subtype}"
         info = AudioInfo(file.samplerate, file.channels, _header_seconds(file), kind)
-        yield Decoder(info, _pieces(file, source.name))
+        yield Decoder(info, _pieces_from(round(start * file.samplerate), file, source.name))
 
 
 def _open(source: OpenSource) -> soundfile.SoundFile:
@@ -119,9 +120,29 @@ def _open_with_libsndfile(name: str, file: Any) -> soundfile.SoundFile:
         ) from error
 
 
-def _pieces(file: soundfile.SoundFile, name: str) -> Iterator[Samples]:
+def _pieces_from(first: int, file: soundfile.SoundFile, name: str) -> Iterator[Samples]:
+    if not first:
+        return _pieces(file, name)
+    if _header_seconds(file) is None:
+        return without_first(_pieces(file, name), first)
+    if first >= file.frames:
+        raise AudioError(
+            f"{name}: has ended after {file.frames / file.samplerate:.3f} s; nothing is left from "
+            f"{first / file.samplerate:.3f} s on."
+        )
+    try:
+        file.seek(first)
+    except soundfile.LibsndfileError as error:
+        raise AudioError(
+            f"{name}: is cut short or damaged, and cannot be read from "
+            f"{first / file.samplerate:.3f} s on. Copy it again."
+        ) from error
+    return _pieces(file, name, first)
+
+
+def _pieces(file: soundfile.SoundFile, name: str, first: int = 0) -> Iterator[Samples]:
     size = min(max(1, PIECE_VALUES // file.channels), file.frames)
-    read, is_whole = 0, True
+    read, is_whole = first, True
     while read < file.frames:
         piece, is_sound = _read(file, size)
         is_whole = is_whole and is_sound
@@ -134,7 +155,7 @@ def _pieces(file: soundfile.SoundFile, name: str) -> Iterator[Samples]:
     seconds, promised = read / file.samplerate, _promised_seconds(file, log) if ends else None
     if promised is not None and seconds < promised - TOLERANCE_SECONDS:
         is_whole = False
-    if read and not (is_whole and ends):
+    if read > first and not (is_whole and ends):
         warn_incomplete(name, seconds, promised)
 
 

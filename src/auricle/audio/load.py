@@ -1,4 +1,4 @@
-"""A sound, in one piece, and what its header says."""
+"""A sound in one piece, or a part of it, and what its header says."""
 
 import soxr
 import torch
@@ -29,6 +29,28 @@ def load(source: Source, sample_rate: int) -> Tensor:
     """
     waveforms = [torch.from_numpy(piece) for piece in pieces(source, sample_rate)]
     return waveforms[0] if len(waveforms) == 1 else torch.cat(waveforms)
+
+
+def load_part(source: Source, sample_rate: int, start: float, seconds: float) -> Tensor:
+    """What `load` gives of `seconds` from `start` (in seconds) on, without decoding the rest.
+
+    It costs the same wherever it lies, except in MP4, WebM and MP3 without a length in its header,
+    which are decoded up to there. At its edges a resampled part differs from `load`'s by a little.
+
+    Returns:
+        float32 `(S,)`, S at most `round(seconds * sample_rate)`: less where the sound ends sooner.
+
+    Raises:
+        AudioError: as `load`, and where the sound ends before `start`.
+    """
+    wanted = max(1, round(seconds * sample_rate))
+    waveforms: list[Tensor] = []
+    for piece in pieces(source, sample_rate, start):
+        waveforms.append(torch.from_numpy(piece[:wanted]))
+        wanted -= len(waveforms[-1])
+        if not wanted:
+            break
+    return torch.cat(waveforms)
 
 
 def probe(source: Source) -> AudioInfo:

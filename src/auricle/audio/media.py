@@ -12,6 +12,7 @@ from auricle.audio.decoding import (
     Decoder,
     Samples,
     warn_incomplete,
+    without_first,
 )
 from auricle.audio.source import OpenSource
 from auricle.errors import AudioError, missing_extra
@@ -29,8 +30,10 @@ def container_of(head: bytes) -> str | None:
 
 
 @contextmanager
-def decode(source: OpenSource, container: str) -> Iterator[Decoder]:
+def decode(source: OpenSource, container: str, start: float = 0.0) -> Iterator[Decoder]:
     """Open the first sound of `source`, whose container has FFmpeg's name `container`.
+
+    Its pieces begin `start` seconds into the sound; what lies before is decoded all the same.
 
     Raises:
         AudioError: the container is damaged or has no sound in it.
@@ -53,7 +56,8 @@ def decode(source: OpenSource, container: str) -> Iterator[Decoder]:
         promised = _duration(file, sound)
         form = f"{container.upper()} {sound.codec.name}"
         info = AudioInfo(sound.rate, sound.channels, promised, form)
-        yield Decoder(info, _pieces(av, source.name, sound, info))
+        pieces = _pieces(av, source.name, sound, info)
+        yield Decoder(info, without_first(pieces, round(start * sound.rate)))
 
 
 def _import_av(name: str) -> ModuleType:

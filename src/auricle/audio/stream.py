@@ -40,9 +40,12 @@ def blocks(source: Source, sample_rate: int, block_seconds: float = 30.0) -> Ite
         yield torch.from_numpy(block[:filled])
 
 
-def pieces(source: Source, sample_rate: int) -> Iterator[Samples]:
-    """The mono samples of `source` at `sample_rate`, in pieces as they come from the decoder."""
-    with opened(source) as file, decoder(file) as sound:
+def pieces(source: Source, sample_rate: int, start: float = 0.0) -> Iterator[Samples]:
+    """The mono samples of `source` at `sample_rate`, in pieces as they come from the decoder.
+
+    They begin `start` seconds into the sound.
+    """
+    with opened(source) as file, decoder(file, start) as sound:
         num_samples = 0
         mono = _mono(file.name, sound)
         for piece in _resampled(mono, sound.info.sample_rate, sample_rate):
@@ -56,14 +59,16 @@ def pieces(source: Source, sample_rate: int) -> Iterator[Samples]:
 
 
 @contextmanager
-def decoder(file: OpenSource) -> Iterator[Decoder]:
+def decoder(file: OpenSource, start: float = 0.0) -> Iterator[Decoder]:
     """Open `file` with the decoder that its first bytes ask for, whatever its name says.
+
+    The pieces begin `start` seconds into the sound.
 
     Raises:
         AudioError: no decoder can read it, or its sample rate is out of range.
         MissingExtraError: it needs PyAV, which is not installed.
     """
-    with _chosen(file) as sound:
+    with _chosen(file, start) as sound:
         rate = sound.info.sample_rate
         if not LOWEST_RATE <= rate <= HIGHEST_RATE:
             raise AudioError(
@@ -73,9 +78,11 @@ def decoder(file: OpenSource) -> Iterator[Decoder]:
         yield sound
 
 
-def _chosen(file: OpenSource) -> AbstractContextManager[Decoder]:
+def _chosen(file: OpenSource, start: float) -> AbstractContextManager[Decoder]:
     container = media.container_of(file.head)
-    return media.decode(file, container) if container else libsndfile.decode(file)
+    if container:
+        return media.decode(file, container, start)
+    return libsndfile.decode(file, start)
 
 
 def _mono(name: str, sound: Decoder) -> Iterator[Samples]:
