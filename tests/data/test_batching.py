@@ -265,3 +265,52 @@ def test_the_dither_of_a_padded_clip_is_not_sound():
     waveform = torch.full((1000,), 1 / 32768)
     waveform[:100] = 1.0
     assert max(sounding_starts(waveform, 100).tolist()) == 50
+
+
+def read_recording(tmp_path, samples, labels=None, crop_seconds=2.0):
+    soundfile.write(tmp_path / "long.wav", samples, SAMPLE_RATE, "FLOAT")
+    clip = Clip(tmp_path / "long.wav", ("a",) if labels else ())
+    return ClipDataset(Manifest(tmp_path, (clip,)), labels, SAMPLE_RATE, crop_seconds)
+
+
+def test_of_a_long_recording_without_labels_only_the_crop_is_decoded(tmp_path, monkeypatch):
+    samples = torch.arange(90 * SAMPLE_RATE) / (90 * SAMPLE_RATE)
+    dataset = read_recording(tmp_path, samples.numpy())
+
+    def whole(*args):
+        raise AssertionError("all of it")
+
+    monkeypatch.setattr("auricle.audio.load", whole)
+    starts = []
+    for draw in range(40):  # of the one clip
+        waveform, target = dataset[draw]
+        assert (waveform.shape, target.shape) == ((2 * SAMPLE_RATE,), (0,))
+        torch.testing.assert_close(
+            waveform.diff(), samples.diff()[: len(waveform) - 1], atol=1e-6, rtol=0
+        )
+        starts.append(90 * waveform[0].item())
+    assert min(starts) < 20 and max(starts) > 68 and len(set(starts)) == 40
+    dataset.set_epoch(1)
+    assert 90 * dataset[0][0][0].item() != starts[0]
+
+
+def test_a_silent_part_of_a_long_recording_is_drawn_again(tmp_path):
+    samples = torch.zeros(100 * SAMPLE_RATE)
+    samples[50 * SAMPLE_RATE :] = 0.1
+    dataset = read_recording(tmp_path, samples.numpy())
+    sounding = sum(dataset[draw][0].abs().max().item() > 0 for draw in range(32))
+    assert sounding >= 27  # of four draws one sounds, in 15 of 16 clips
+
+
+def test_a_long_recording_with_labels_is_looked_through(tmp_path):
+    samples = torch.zeros(100 * SAMPLE_RATE)
+    samples[80 * SAMPLE_RATE :] = 0.1
+    dataset = read_recording(tmp_path, samples.numpy(), ["a", "b"])
+    assert all(dataset[draw][0].abs().max().item() > 0 for draw in range(32))
+
+
+def test_a_further_draw_of_a_clip_is_a_crop_of_its_own(manifest):
+    dataset = ClipDataset(manifest, ["a", "b"], SAMPLE_RATE, crop_seconds=0.5)
+    starts = {dataset[7 + 8 * draw][0][0].item() for draw in range(10)}
+    assert len(starts) > 5
+    assert dataset[7 + 8][1].tolist() == dataset[7][1].tolist()

@@ -8,7 +8,14 @@ import torch
 
 from auricle.data import Clip
 from auricle.data.clips import Clips
-from auricle.training.sampling import Balanced, balanced_weights, square_root_weights
+from auricle.training.sampling import (
+    Repeated,
+    Weighted,
+    balanced_weights,
+    crops_in,
+    shared_weights,
+    square_root_weights,
+)
 
 
 def weights_of(labels):
@@ -35,17 +42,18 @@ def test_weights_of_many_clips_ask_for_none_of_them(monkeypatch):
 
 def test_rare_clips_are_drawn_by_their_weight():
     weights = weights_of([("common",)] * 900 + [("rare",)] * 100)
-    draws = torch.tensor(list(Balanced(range(1000), 0, weights)))
+    draws = torch.tensor(list(Weighted(range(1000), 0, weights)))
     assert len(draws) == 1000
-    assert (draws >= 900).float().mean().item() == pytest.approx(0.5, abs=0.05)
-    assert len(draws.unique()) < 1000  # with replacement
+    assert (draws % 1000 >= 900).float().mean().item() == pytest.approx(0.5, abs=0.05)
+    assert len((draws % 1000).unique()) < 1000  # with replacement
+    assert len(draws.unique()) == 1000  # each draw with a crop of its own
 
 
 def test_draws_follow_from_seed_and_epoch():
     weights = torch.ones(50, dtype=torch.float64)
 
     def draws(seed, epoch):
-        sampler = Balanced(range(50), seed, weights)
+        sampler = Weighted(range(50), seed, weights)
         sampler.set_epoch(epoch)
         return list(sampler)
 
@@ -62,3 +70,25 @@ def test_by_the_square_root_labels_are_drawn_as_the_root_of_their_clips():
 def test_labels_of_another_split_weigh_nothing():
     clips = Clips.of([Clip(Path("a.wav"), (name,)) for name in ["dog", "dog", "rain"]])
     assert square_root_weights(clips.where(np.array([0, 1]))).tolist() == [0.5**0.5] * 2
+
+
+def test_a_long_recording_is_drawn_as_often_as_crops_fit_into_it():
+    counts = crops_in(torch.tensor([0.0, 4.0, 10.0, 61.0]), 10.0)
+    assert counts.tolist() == [1, 1, 1, 6]
+    sampler = Repeated(range(4), 0, counts)
+    first = list(sampler)
+    assert len(sampler) == 9
+    assert sorted(first) == [0, 1, 2, 3, 7, 11, 15, 19, 23]
+    assert list(sampler) == first
+    sampler.set_epoch(1)
+    assert sorted(sampler) == sorted(first) and list(sampler) != first
+
+
+def test_each_of_several_sets_gets_its_share_whatever_its_size():
+    counts = torch.tensor([1] * 10 + [8, 1, 1])
+    weights = shared_weights(counts, [10, 3], [0.25, 0.75])
+    assert weights[:10].tolist() == pytest.approx([0.025] * 10)
+    assert weights[10:].tolist() == pytest.approx([0.6, 0.075, 0.075])
+    draws = torch.tensor(list(Weighted(range(13), 0, weights, 2000))) % 13
+    assert len(draws) == 2000
+    assert (draws < 10).float().mean().item() == pytest.approx(0.25, abs=0.03)

@@ -3,6 +3,7 @@
 from auricle.data.augmentation import Augmentation, AugmentationConfig
 from auricle.data.batching import Batch, ClipDataset, Fault, collate
 from auricle.data.clips import Clip, Span
+from auricle.data.durations import durations
 from auricle.data.manifest import Manifest, check_labels, leaks, read, write
 from auricle.data.mixing import Mixup, MixupConfig
 from auricle.data.overlap import Overlap, OverlapConfig
@@ -27,11 +28,12 @@ __all__ = [
     "Span",
     "check_labels",
     "collate",
+    "draw_from_each",
+    "durations",
     "leaks",
     "measure_statistics",
     "read",
     "save_soft_targets",
-    "draw_from_each",
     "split_by_group",
     "write",
 ]

@@ -7,7 +7,7 @@ from workers as from the main process, and whoever trains counts it there.
 Shapes: B clips, S samples, C classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -22,8 +22,10 @@ from auricle.data.manifest import Manifest, check_labels
 from auricle.data.soft_targets import open_soft_targets
 from auricle.errors import AudioError, DataError
 
-SILENCE = 1e-4  # of the clip's peak (-80 dB): a sample below it is not heard
+SILENCE = 1e-4  # of the clip's peak (-80 dB), or of full scale: a sample below it is not heard
 LEAST_SOUND = 0.5  # of what the fullest crop holds: a crop with less is not drawn
+LONG_SECONDS = 60.0  # of an unlabelled recording: above this only the crop is decoded
+MOST_DRAWS = 4  # of a crop of such a recording, until one sounds
 
 
 class Fault(NamedTuple):
@@ -48,14 +50,16 @@ Item: TypeAlias = tuple[Tensor, Tensor] | Fault
 class ClipDataset(Dataset[Item]):
     """The clips of a manifest as `(waveform (S,), target (C,))`.
 
-    A target is the clip's soft targets where the manifest names them, else 1 at its labels.
+    A target is the clip's soft targets where the manifest names them, else 1 at its labels. Index
+    `i + k * len(dataset)` is a further draw of clip `i`, with a crop of its own.
 
     Args:
         labels: class names in the order of the model's outputs; None, for who asks no targets,
             leaves them empty.
         sample_rate: of the waveforms, in Hz.
         crop_seconds: a longer clip is cut to this, at a place drawn from `(seed, epoch, index)`,
-            so that it does not depend on the number of workers; None leaves clips whole.
+            so that it does not depend on the number of workers; None leaves clips whole. Without
+            labels, of a recording of more than 60 s nothing but the crop is decoded.
         skip_faulty: give a `Fault` for a clip that cannot be read, instead of raising AudioError.
 
     Raises:
@@ -93,8 +97,12 @@ class ClipDataset(Dataset[Item]):
     def __len__(self) -> int:
         return len(self.clips)
 
+    def __iter__(self) -> Iterator[Item]:
+        """Each clip once; without this a loop would ask for further draws for ever."""
+        return (self[index] for index in range(len(self)))
+
     def __getitem__(self, index: int) -> Item:
-        clip = self.clips[index]
+        clip = self.clips[index % len(self)]
         try:
             return self._waveform(clip, index), self._target(clip)
         except AudioError as error:
@@ -103,13 +111,30 @@ class ClipDataset(Dataset[Item]):
             return Fault(str(clip.path), str(error))
 
     def _waveform(self, clip: Clip, index: int) -> Tensor:
-        waveform = audio.load(clip.sound(), self.sample_rate)
-        if self.crop_size is not None and len(waveform) > self.crop_size:
-            random = np.random.default_rng((self.seed, int(self._epoch), index))
+        if self.crop_size is None:
+            return audio.load(clip.sound(), self.sample_rate)
+        random = np.random.default_rng((self.seed, int(self._epoch), index))
+        sound = clip.sound()
+        seconds = (audio.probe(sound).duration or 0.0) if self.labels is None else 0.0
+        if seconds > max(LONG_SECONDS, self.crop_size / self.sample_rate):
+            return self._part(sound, seconds, random)
+        waveform = audio.load(sound, self.sample_rate)
+        if len(waveform) > self.crop_size:
             starts = sounding_starts(waveform, self.crop_size)
             start = int(starts[random.integers(len(starts))])
             waveform = audio.crop(waveform, start, self.crop_size)
         return waveform
+
+    def _part(self, sound: audio.Source, seconds: float, random: np.random.Generator) -> Tensor:
+        """A crop of a long recording: of a few draws the first that is not silent."""
+        assert self.crop_size is not None  # the caller's condition
+        crop_seconds = self.crop_size / self.sample_rate
+        for _ in range(MOST_DRAWS):
+            start = random.uniform(0, seconds - crop_seconds)
+            part = audio.load_part(sound, self.sample_rate, start, crop_seconds)
+            if part.abs().max() > SILENCE:
+                break
+        return part
 
     def _target(self, clip: Clip) -> Tensor:
         if self.labels is None:

@@ -18,9 +18,12 @@ def measure_statistics(manifest: Manifest, front_end: FilterbankConfig) -> Stati
     statistics = Statistics()
     with torch.inference_mode():
         for clip in manifest.clips:
-            waveform = audio.load(clip.sound(), front_end.sample_rate)
-            try:
-                statistics.update(*fbank.log_mel(waveform[None]))
-            except AudioError as error:
-                raise AudioError(f"{clip.where}: {error}") from error
+            # In blocks, for recordings of hours; a rest shorter than a frame has none.
+            for number, block in enumerate(audio.blocks(clip.sound(), front_end.sample_rate)):
+                if number and len(block) < fbank.shortest_size:
+                    break
+                try:
+                    statistics.update(*fbank.log_mel(block[None]))
+                except AudioError as error:
+                    raise AudioError(f"{clip.where}: {error}") from error
     return statistics

@@ -1,7 +1,7 @@
 """From a recipe's section `data` to the clips of both sides, before any sound is opened."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from auricle import data, inference
@@ -11,6 +11,7 @@ from auricle.errors import ConfigError, DataError
 from auricle.experiment.recipe import DataConfig, Recipe
 from auricle.inference import windows
 from auricle.training import LOSSES, DistillationConfig
+from auricle.training.sampling import WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Clips:
     sample_rate: int  # of the waveforms that are asked for, in Hz
     are_labelled: bool = True  # otherwise a teacher says what is heard in them, or nobody does
     longest_seconds: float = math.inf  # that the teacher can hear
+    sizes: tuple[int, ...] = ()  # of the sets in `train`: of data.source, and of each of data.more
 
 
 def select_clips(recipe: Recipe) -> Clips:
@@ -35,8 +37,9 @@ def select_clips(recipe: Recipe) -> Clips:
     if recipe.distillation is not None:
         return _unlabelled(recipe, recipe.distillation)
     if recipe.pretraining is not None:
-        train, validation = _divided(recipe)
-        return Clips(train, validation, [], recipe.front_end.sample_rate, False)
+        train, validation, sizes = _divided(recipe)
+        rate = recipe.front_end.sample_rate
+        return Clips(train, validation, [], rate, are_labelled=False, sizes=sizes)
     settings = recipe.data
     given = None if settings.labels is None else list(settings.labels)
     manifest = data.read(Path(settings.source), given)
@@ -49,8 +52,7 @@ def select_clips(recipe: Recipe) -> Clips:
     train, validation = _divide(manifest, settings, recipe.seed)
     if validation is not None:
         validation = validation.without_soft_targets()
-    if recipe.training.sampling != "shuffle":
-        _check_labels_to_count(train, recipe.training.sampling)
+    _check_labels_to_count(train, recipe.training.sampling)
     if recipe.training.loss == "ce":
         for side in (train, validation):
             _check_one_label(side)
@@ -60,21 +62,28 @@ def select_clips(recipe: Recipe) -> Clips:
 def _unlabelled(recipe: Recipe, distillation: DistillationConfig) -> Clips:
     """Clips for a teacher; both it and the student are to hear all that they can."""
     teacher = read_teacher(distillation.teacher, recipe.training.loss)
-    train, validation = _divided(recipe)
+    train, validation, sizes = _divided(recipe)
     teacher_rate = teacher.config.front_end.sample_rate
     rate = max(recipe.front_end.sample_rate, teacher_rate)
     # Whole hundredths: no rounding between the rates may add a sample too many.
     longest = math.floor(100 * windows.longest_samples(teacher) / teacher_rate) / 100
-    return Clips(train, validation, teacher.labels, rate, False, longest)
+    return Clips(train, validation, teacher.labels, rate, False, longest, sizes)
 
 
-def _divided(recipe: Recipe) -> tuple[Manifest, Manifest | None]:
-    """The clips to learn from without labels, and those that validate."""
+def _divided(recipe: Recipe) -> tuple[Manifest, Manifest | None, tuple[int, ...]]:
+    """The clips to learn from without labels, those that validate, and the sizes of the sets."""
     manifest = data.read(Path(recipe.data.source), labelled=False)
     train, validation = _divide(manifest, recipe.data, recipe.seed)
-    if recipe.training.sampling != "shuffle":
-        _check_labels_to_count(train, recipe.training.sampling)
-    return train, validation
+    _check_labels_to_count(train, recipe.training.sampling)
+    if not recipe.data.more:
+        return train, validation, (len(train.clips),)
+    more = [
+        data.read(Path(each.source), labelled=False).select(each.train_split)
+        for each in recipe.data.more
+    ]
+    clips = [clip for each in (train, *more) for clip in each.clips]
+    sizes = tuple(len(each.clips) for each in (train, *more))
+    return replace(train, clips=clips), validation, sizes
 
 
 def read_teacher(name: str, loss: str) -> Checkpoint:
@@ -123,7 +132,7 @@ def _sides(manifest: Manifest, settings: DataConfig, seed: int) -> tuple[Manifes
 
 
 def _check_labels_to_count(manifest: Manifest, sampling: str) -> None:
-    if all(manifest.label_sets):
+    if sampling not in WEIGHTS or all(manifest.label_sets):
         return  # of millions of clips as fast as of ten
     for clip in manifest.clips:
         if not clip.labels:

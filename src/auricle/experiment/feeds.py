@@ -11,7 +11,7 @@ from auricle.experiment.clips import Clips
 from auricle.experiment.recipe import Recipe
 from auricle.inference import windows
 from auricle.training import Machine
-from auricle.training.sampling import WEIGHTS, Balanced
+from auricle.training.sampling import WEIGHTS, Repeated, Weighted, crops_in, shared_weights
 from auricle.training.shuffle import Shuffle
 from auricle.training.stopping import ignore_signals
 
@@ -45,7 +45,9 @@ def clip_feeds(recipe: Recipe, clips: Clips, trained: Checkpoint, machine: Machi
                 generator=torch.Generator(),
             )
 
-        order = _order(recipe, dataset, manifest) if trains else SequentialSampler(dataset)
+        order = (
+            _order(recipe, clips, dataset, crop_seconds) if trains else SequentialSampler(dataset)
+        )
         return fit.Feed(order, load)
 
     train = feed(clips.train, min(recipe.data.crop_seconds or longest, longest), trains=True)
@@ -53,7 +55,17 @@ def clip_feeds(recipe: Recipe, clips: Clips, trained: Checkpoint, machine: Machi
     return fit.Feeds(train, validation, recipe.data.max_faulty_share)
 
 
-def _order(recipe: Recipe, dataset: data.ClipDataset, manifest: data.Manifest) -> Shuffle:
-    if recipe.training.sampling == "shuffle":
-        return Shuffle(dataset, recipe.seed)
-    return Balanced(dataset, recipe.seed, WEIGHTS[recipe.training.sampling](manifest.table))
+def _order(recipe: Recipe, clips: Clips, dataset: data.ClipDataset, crop_seconds: float) -> Shuffle:
+    sampling, more = recipe.training.sampling, recipe.data.more
+    if sampling in WEIGHTS:
+        return Weighted(dataset, recipe.seed, WEIGHTS[sampling](clips.train.table))
+    counts = torch.ones(len(dataset), dtype=torch.int64)
+    if sampling == "length":
+        counts = crops_in(data.durations(clips.train.clips), crop_seconds)
+    if more:
+        shares = [1 - sum(each.share for each in more), *(each.share for each in more)]
+        weights = shared_weights(counts, clips.sizes, shares)
+        return Weighted(dataset, recipe.seed, weights, int(counts.sum()))
+    if sampling == "length":
+        return Repeated(dataset, recipe.seed, counts)
+    return Shuffle(dataset, recipe.seed)

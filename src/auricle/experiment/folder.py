@@ -135,7 +135,7 @@ def check_same(recipe: Recipe, stored: Recipe, labels: list[str], out: Path) -> 
         for values in (there, here):
             for name in ("mean", "std"):
                 values.pop(f"front_end.{name}", None)
-    for key in PATHS:
+    for key in (*PATHS, *(f"data.more[{i}].source" for i in range(len(stored.data.more)))):
         if key in there and key in here and _is_same_place(there[key], here[key], out):
             there[key] = here[key]
     different = [key for key in sorted(there | here) if there.get(key) != here.get(key)]
@@ -181,6 +181,9 @@ def _flat(values: dict[str, Any], position: str = "") -> dict[str, Any]:
     for key, value in values.items():
         if isinstance(value, dict):
             result |= _flat(value, f"{position}{key}.")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            numbered = {f"{key}[{i}]": each for i, each in enumerate(value)}
+            result |= _flat(numbered, position)
         else:
             result[f"{position}{key}"] = value
     return result

@@ -49,8 +49,11 @@ def check(recipe: Recipe, where: str) -> None:
         UserError: naming the position in the recipe.
     """
     settings = model_settings(recipe, where)
-    if not Path(recipe.data.source).exists():
-        raise ConfigError(f"{where}: data.source: no such file or folder: {recipe.data.source}.")
+    sources = {"data.source": recipe.data.source}
+    sources |= {f"data.more[{i}].source": each.source for i, each in enumerate(recipe.data.more)}
+    for key, source in sources.items():
+        if not Path(source).exists():
+            raise ConfigError(f"{where}: {key}: no such file or folder: {source}.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # the run, which reads it again, warns
         labels = select_clips(recipe).labels
@@ -120,6 +123,8 @@ def _expand(values: Any, where: str, position: str = "") -> Any:
             key: _expand(value, where, f"{position}.{key}" if position else str(key))
             for key, value in values.items()
         }
+    if isinstance(values, list):
+        return [_expand(value, where, f"{position}[{i}]") for i, value in enumerate(values)]
     if not isinstance(values, str):
         return values
     for name in VARIABLE.findall(values):

@@ -16,6 +16,14 @@ from auricle.models import InitialPositions
 from auricle.training import DistillationConfig, PretrainingConfig, TrainingConfig
 
 
+class MoreDataConfig(Settings):
+    """Another set of unlabelled clips to learn from."""
+
+    source: str  # manifest, folder of sounds at any depth, or shards
+    share: float = Field(gt=0, lt=1)  # of the clips that an epoch draws
+    train_split: str | None = None  # None: all of its clips
+
+
 class DataConfig(Settings):
     """Which clips are trained on, and which tell how good the model is.
 
@@ -23,6 +31,9 @@ class DataConfig(Settings):
     """
 
     source: str  # manifest, or folder with a sub-folder per class
+    # Further sets, each with its share of an epoch's clips, which are then drawn with replacement;
+    # `source` has the rest. Validation clips are those of `source`.
+    more: tuple[MoreDataConfig, ...] = ()
     labels: tuple[str, ...] | None = None  # in the order of the outputs; None: all in the source
     train_split: str | None = None  # None: all clips that do not validate
     validation_split: str | None = None
@@ -43,6 +54,11 @@ class DataConfig(Settings):
         given = [name for name in names if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"{given[0]} and {given[1]} cannot be given together; choose one")
+        shares = sum(each.share for each in self.more)
+        if shares >= 1:
+            raise ValueError(
+                f"the shares of more add up to {shares:g}; they must leave source some"
+            )
         if self.validation_split is not None and self.train_split in (None, self.validation_split):
             raise ValueError("validation_split needs a train_split, and another one")
         if self.test_split is not None:
@@ -141,7 +157,14 @@ class Recipe(Settings):
         if self.distillation is None and self.overlap.rate:
             raise ValueError("overlap.rate needs distillation: its scenes have no labels")
         if self.are_labelled:
+            if self.data.more:
+                raise ValueError("data.more needs distillation or pretraining: it has no labels")
             return
+        if self.data.more and self.training.sampling not in ("shuffle", "length"):
+            raise ValueError(
+                f"data.more and training.sampling {self.training.sampling!r} cannot be given "
+                "together; use shuffle or length"
+            )
         if self.distillation is not None and self.pretraining is not None:
             raise ValueError("distillation and pretraining cannot be given together; choose one")
         for_labels = {

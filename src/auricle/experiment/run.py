@@ -83,7 +83,8 @@ def run(
 def _continued(stored: Recipe, recipe: Recipe) -> Recipe:
     """The recipe that a run began with, with what may change meanwhile."""
     now = recipe.data
-    settings = stored.data.model_copy(update={"workers": now.workers, "source": now.source})
+    moved = {name: getattr(now, name) for name in ("workers", "source", "more")}
+    settings = stored.data.model_copy(update=moved)
     paths = ("initial_weights", "distillation", "pretraining")
     update = {name: getattr(recipe, name) for name in paths}
     return stored.model_copy(update={"data": settings, **update})

@@ -1,7 +1,13 @@
-"""Class-balanced sampling: clips of rare labels are heard more often."""
+"""Which clips an epoch hears more often than others: those of rare labels, or long recordings.
+
+A clip that is drawn again in an epoch is cut at another place: its k-th further draw is the index
+`i + k * N` (see `ClipDataset`).
+
+Shapes: N clips.
+"""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 
 import numpy as np
 import torch
@@ -11,21 +17,69 @@ from auricle.data.clips import Clips
 from auricle.training.shuffle import Shuffle, mix_seeds
 
 
-class Balanced(Shuffle):
-    """As many clips an epoch as there are, drawn with replacement by `weights` `(N,)`.
+class Weighted(Shuffle):
+    """Clips drawn with replacement by `weights` `(N,)`, as many an epoch as there are.
 
     The draws follow from (seed, epoch) alone.
+
+    Args:
+        num_draws: of an epoch; None: N.
     """
 
-    def __init__(self, dataset: Sized, seed: int, weights: Tensor):
+    def __init__(self, dataset: Sized, seed: int, weights: Tensor, num_draws: int | None = None):
         super().__init__(dataset, seed)
         self.weights = weights
+        self.num_draws = num_draws or len(weights)
+
+    def __len__(self) -> int:
+        return self.num_draws
 
     def __iter__(self) -> Iterator[int]:
         """Indices of clips, some more than once."""
         generator = torch.Generator().manual_seed(mix_seeds(self.seed, self.epoch))
-        draws = torch.multinomial(self.weights, len(self), replacement=True, generator=generator)
-        yield from draws.tolist()
+        draws = torch.multinomial(
+            self.weights, self.num_draws, replacement=True, generator=generator
+        )
+        seen: Counter[int] = Counter()
+        for draw in draws.tolist():
+            yield draw + seen[draw] * len(self.weights)
+            seen[draw] += 1
+
+
+class Repeated(Shuffle):
+    """Each clip as often as `counts` `(N,)` says, in a new order each epoch."""
+
+    def __init__(self, dataset: Sized, seed: int, counts: Tensor):
+        super().__init__(dataset, seed)
+        self.counts = counts
+
+    def __len__(self) -> int:
+        return int(self.counts.sum())
+
+    def __iter__(self) -> Iterator[int]:
+        """Indices of clips, some more than once."""
+        clips = torch.arange(len(self.counts)).repeat_interleave(self.counts)
+        first = (self.counts.cumsum(0) - self.counts).repeat_interleave(self.counts)
+        indices = clips + (torch.arange(len(self)) - first) * len(self.counts)
+        generator = torch.Generator().manual_seed(mix_seeds(self.seed, self.epoch))
+        yield from indices[torch.randperm(len(self), generator=generator)].tolist()
+
+
+def crops_in(seconds: Tensor, crop_seconds: float) -> Tensor:
+    """How many crops `(N,)` recordings of `seconds` `(N,)` are as long as, at least one each."""
+    return (seconds / crop_seconds).round().long().clamp(min=1)
+
+
+def shared_weights(counts: Tensor, sizes: Sequence[int], shares: Sequence[float]) -> Tensor:
+    """Weights `(N,)` by which each of several sets gets its share of the draws.
+
+    Args:
+        counts: how often each clip would be drawn among those of its set, `(N,)`.
+        sizes: clips of each set, in the order of `counts`; their sum is N.
+        shares: of all draws, which each set gets.
+    """
+    sets = zip(counts.double().split(list(sizes)), shares, strict=True)
+    return torch.cat([share * each / each.sum() for each, share in sets])
 
 
 def balanced_weights(clips: Clips) -> Tensor:

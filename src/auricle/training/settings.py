@@ -24,8 +24,9 @@ class TrainingConfig(Settings):
     schedule: dict[str, Any] = Field(default={"name": "warmup_cosine"}, validate_default=True)
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     gradient_clip: float = Field(default=0.0, ge=0)  # largest norm of the gradient; 0: no limit
-    # balanced: every label is drawn as often; square_root: half way (on a logarithmic scale) to it.
-    sampling: Literal["shuffle", "balanced", "square_root"] = "shuffle"
+    # balanced: every label is drawn as often; square_root: half way (on a logarithmic scale) to it;
+    # length: a recording as often as crops fit into it.
+    sampling: Literal["shuffle", "balanced", "square_root", "length"] = "shuffle"
     freeze: Literal["none", "backbone"] = "none"  # backbone: only what is new to the weights learns
     # Decay of an exponential moving average of the weights, which is then what is validated and
     # saved; 0: none.

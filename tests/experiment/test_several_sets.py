@@ -1,0 +1,146 @@
+"""Pretraining on several sets of sounds, each with its share, and on long recordings."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from auricle.config import from_dict
+from auricle.data import ClipDataset
+from auricle.errors import ConfigError
+from auricle.experiment import Recipe, read, run
+
+MODEL = {"name": "asda", "max_frames": 64, "patch": [8, 8], "width": 16, "depth": 1, "num_heads": 2}
+OBJECTIVE = {"clones": 2, "block": 2, "hidden_share": 0.5, "decoder": {"depth": 1, "groups": 4}}
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two folders of twelve and of three short sounds, and one with a recording of 65 s."""
+    random = np.random.default_rng(0)
+    for name, count, seconds in (("many", 12, 0.4), ("few", 3, 0.4), ("long", 1, 65)):
+        (tmp_path / name).mkdir()
+        for number in range(count):
+            noise = random.normal(0, 0.1, round(16_000 * seconds))
+            soundfile.write(tmp_path / name / f"{number}.wav", noise, 16_000)
+    return tmp_path
+
+
+def values(folders, more, training=None, **data):
+    return {
+        "data": {"source": str(folders / "many"), "more": more, "workers": 0, **data},
+        "front_end": {"num_mels": 16, "mean": -5.0, "std": 4.0, "padding": {"frames": 16}},
+        "model": MODEL,
+        "pretraining": {"objective": OBJECTIVE},
+        "training": {
+            "epochs": 1,
+            "batch_size": 5,
+            "optimizer": {"learning_rate": 1e-3},
+            **(training or {}),
+        },
+    }
+
+
+@pytest.fixture
+def heard(monkeypatch):
+    """How often a clip of each folder was heard."""
+    counts = Counter()
+    whole = ClipDataset.__getitem__
+
+    def counted(self, index):
+        counts[self.clips[index % len(self)].path.parent.name] += 1
+        return whole(self, index)
+
+    monkeypatch.setattr(ClipDataset, "__getitem__", counted)
+    return counts
+
+
+def pretrain(recipe_values, out):
+    return run(from_dict(Recipe, recipe_values, "test"), out)
+
+
+def test_each_set_gets_its_share_of_an_epoch(folders, tmp_path, heard):
+    more = [{"source": str(folders / "few"), "share": 0.5}]
+    pretrain(values(folders, more, {"epochs": 8}), tmp_path / "run")
+    assert sum(heard.values()) == 8 * 15
+    assert heard["few"] == pytest.approx(60, abs=15)
+
+
+def test_a_long_recording_counts_as_many_clips(folders, tmp_path, heard):
+    more = [{"source": str(folders / "long"), "share": 0.5}]
+    settings = {"sampling": "length"}
+    pretrain(values(folders, more, settings, crop_seconds=0.5), tmp_path / "run")
+    assert sum(heard.values()) == 12 + 130
+    assert heard["long"] == pytest.approx(71, abs=18)
+    heard.clear()
+    alone = values(folders, [], settings, crop_seconds=0.5, source=str(folders / "long"))
+    pretrain(alone, tmp_path / "alone")
+    assert heard == {"long": 130}
+
+
+def test_validation_clips_are_those_of_the_first_set(folders, tmp_path):
+    more = [{"source": str(folders / "few"), "share": 0.2}]
+    report = pretrain(values(folders, more, validation_share=0.25), tmp_path / "run")
+    assert (report.num_train, report.num_validation) == (9 + 3, 3)
+
+
+def test_a_run_whose_sets_moved_goes_on(folders, tmp_path):
+    more = [{"source": str(folders / "few"), "share": 0.2}]
+    whole = values(folders, more)
+    first = pretrain(whole, tmp_path / "run")
+    (folders / "few").rename(folders / "elsewhere")
+    whole["data"]["more"] = [{"source": str(folders / "elsewhere"), "share": 0.2}]
+    with pytest.raises(ConfigError, match=r"data\.more\[0\]\.source is"):  # another name
+        run(from_dict(Recipe, whole, "test"), tmp_path / "run", resume=True)
+    (tmp_path / "copy").mkdir()
+    (folders / "elsewhere").rename(tmp_path / "copy" / "few")
+    (tmp_path / "run").rename(tmp_path / "copy" / "run")
+    whole["data"]["more"] = [{"source": str(tmp_path / "copy" / "few"), "share": 0.2}]
+    again = run(from_dict(Recipe, whole, "test"), tmp_path / "copy" / "run", resume=True)
+    assert again.num_train == first.num_train
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (
+            {"more": [{"source": "a", "share": 0.6}, {"source": "b", "share": 0.4}]},
+            "the shares of more add up to 1; they must leave source some",
+        ),
+        (
+            {"training": {"sampling": "balanced"}},
+            "data.more and training.sampling 'balanced' cannot be given together; use shuffle or "
+            "length",
+        ),
+    ],
+)
+def test_what_makes_no_sense_with_several_sets_is_refused(folders, changes, message):
+    more = changes.pop("more", [{"source": "a", "share": 0.5}])
+    with pytest.raises(ConfigError) as caught:
+        from_dict(Recipe, values(folders, more, **changes), "test")
+    assert message in str(caught.value)
+
+
+def test_labelled_sets_are_not_mixed(folders):
+    whole = values(folders, [{"source": "a", "share": 0.5}])
+    del whole["pretraining"]
+    with pytest.raises(ConfigError) as caught:
+        from_dict(Recipe, whole, "test")
+    assert "data.more needs distillation or pretraining: it has no labels" in str(caught.value)
+
+
+def test_a_missing_set_is_named_before_anything_is_read(folders, tmp_path, monkeypatch):
+    monkeypatch.setenv("BIRDS", str(tmp_path / "birds"))
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        f'data: {{source: {folders / "many"}, more: [{{source: "${{BIRDS}}", share: 0.5}}]}}\n'
+        "model: {name: asda, max_frames: 64}\npretraining: {}\n"
+        "training: {epochs: 1, batch_size: 2, optimizer: {learning_rate: 0.001}}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        read.check(read.read_recipe(path), str(path))
+    assert str(caught.value) == (
+        f"{path}: data.more[0].source: no such file or folder: {Path(tmp_path / 'birds')}."
+    )
