@@ -53,6 +53,13 @@ PUBLISHED = {
     "audioset_full_ast": (1e-5, 5, 12, "bce", 1024, 0.5, (48, 192), (1, 5), FULL),
     "audioset_full_ham": (1e-5, 5, 12, "bce", 1024, 0.5, (48, 192), (1, 5), FULL),
 }
+# Of ASDA: learning rate, epochs, batch, loss, smoothing, frames, mixup, masks, sampling.
+PUBLISHED_ASDA = {
+    "audioset_full_asda": (5e-5, 14, 48, "bce", 0.0, 1024, (0.9, 0.8), (26, 205), "balanced"),
+    "audioset_balanced_asda": (5e-5, 87, 32, "bce", 0.0, 1024, (0.9, 0.8), (26, 205), "shuffle"),
+    "esc50_asda": (5e-5, 120, 48, "ce", 0.1, 512, (0.0, 10.0), (51, 205), "shuffle"),
+    "speech_commands_asda": (2e-4, 241, 256, "bce", 0.1, 128, (0.9, 0.8), (26, 26), "shuffle"),
+}
 PAPER_FIGURES = {
     "ham_table3_esc50": [95.25, 95.33, None, 95.73, None, 96.41, None],
     "ham_table3_speech_commands": [96.32, 96.51, None, 96.90, None, 97.28, None],
@@ -69,6 +76,9 @@ SIZES = {
     "speech_commands_ham": (35, 167.075),
     "audioset_full_ast": (527, 88.132 - 1.538),
     "audioset_full_ham": (527, 168.347),
+    "audioset_full_asda": (527, 92.771),
+    "esc50_asda": (50, 92.404),
+    "speech_commands_asda": (35, 92.393),
     "esc10_ast_small": (10, 0.934),
     "esc10_ham_small": (10, 1.439),
     "sc12_ast_small": (12, 0.864),
@@ -189,6 +199,59 @@ def test_a_recipe_has_the_published_numbers(name, source):
     noise = (0.1, 10) if name.startswith("speech") else (0.0, 0)
     assert (recipe.feature_noise.amount, recipe.feature_noise.shift_frames) == noise
     assert training.sampling == ("balanced" if "full" in name else "shuffle")
+
+
+@pytest.mark.parametrize("name", PUBLISHED_ASDA)
+def test_fine_tuning_of_asda_has_the_published_numbers(name, source):
+    recipe = read_recipe(name, [source])
+    training, masking = recipe.training, recipe.masking
+    assert PUBLISHED_ASDA[name] == (
+        training.optimizer.learning_rate,
+        training.epochs,
+        training.batch_size,
+        training.loss,
+        training.label_smoothing,
+        recipe.front_end.padding.frames,
+        (recipe.mixup.rate, recipe.mixup.alpha),
+        (masking.frequency_mask, masking.time_mask),
+        training.sampling,
+    )
+    optimizer, schedule = training.optimizer, training.schedule
+    assert (optimizer.name, optimizer.betas) == ("adamw", (0.9, 0.95))
+    assert (optimizer.weight_decay, optimizer.layer_decay) == (0.05, 0.65)
+    assert schedule["warmup_fraction"] == 0.1
+    assert schedule["final_fraction"] * optimizer.learning_rate == pytest.approx(1e-6)
+    assert recipe.model["drop_path"] == 0.1
+    rolled = {1024: 10.0, 512: 5.0, 128: 1.0}[recipe.front_end.padding.frames]
+    assert recipe.augmentation.shift_seconds == rolled
+
+
+@pytest.mark.parametrize(
+    "name, utterance, updates",
+    [("pretrain_asda_base", 0.5, 800e3), ("pretrain_eat_base", 1, 400e3)],
+)
+def test_pretraining_has_the_published_numbers(name, utterance, updates, source):
+    recipe = read_recipe(name, [source])
+    training, objective = recipe.training, recipe.pretraining.objective
+    assert (objective.clones, objective.hidden_share, objective.block) == (16, 0.8, 5)
+    assert (objective.first_decay, objective.last_decay) == (0.9998, 0.99999)
+    assert (objective.decay_steps, objective.utterance) == (100_000, utterance)
+    assert (objective.decoder.depth, objective.decoder.kernel, objective.decoder.groups) == (
+        6,
+        3,
+        16,
+    )
+    assert (training.batch_size, training.gradient_clip) == (48, 4.0)
+    optimizer = training.optimizer
+    assert (optimizer.learning_rate, optimizer.betas, optimizer.weight_decay) == (
+        5e-4,
+        (0.9, 0.95),
+        0.05,
+    )
+    assert training.epochs * 1.92e6 / 48 == pytest.approx(
+        updates, rel=0.01
+    )  # clips that are to be had
+    assert training.schedule["warmup_fraction"] == pytest.approx(53_333 / 400e3, abs=1e-4)
 
 
 @pytest.mark.parametrize("name", grid_names())
