@@ -61,16 +61,23 @@ def folder(tmp_path_factory) -> Path:
     return root
 
 
-def train(folder: Path, out: str, *words: str, before: str = "") -> subprocess.CompletedProcess:
+def train(
+    folder: Path,
+    out: str,
+    *words: str,
+    before: str = "",
+    command: str = "train",
+    recipe: str = "recipe.yaml",
+) -> subprocess.CompletedProcess:
     """`auricle train` with two processes, each of which does `before` first."""
     script = folder / "auricle_command.py"
     script.write_text(
         before + COMMAND
     )  # lightning starts the second process by the name of the script
     options = ["--out", str(folder / out), "--device", "cpu", "--devices", "2"]
-    command = [sys.executable, str(script), "train", str(folder / "recipe.yaml"), *words, *options]
+    asked = [sys.executable, str(script), command, str(folder / recipe), *words, *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment)
+    return subprocess.run(asked, capture_output=True, text=True, env=environment)
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +125,61 @@ def test_only_the_first_process_speaks_and_writes(shared):
     assert sum(line.startswith("warning: skipped: ") for line in lines) == 1
     assert (run / "faults.csv").read_text().count("3.wav") >= 1
     assert json.loads((run / "result.json").read_text())["num_train"] == 9
+
+
+# Masks and noise are drawn by each process for itself; without chance both must learn the same.
+WITHOUT_CHANCE = """
+import torch
+from auricle.models.patch_masks import PADDING, num_kept
+from auricle.training import self_distillation
+
+def first_kept(valid, layout, hidden_share, block):
+    counts = torch.tensor([num_kept(count, hidden_share) for count in valid.sum(dim=1).tolist()])
+    places = torch.arange(int(counts.max()))
+    return torch.where(places < counts[:, None], places, PADDING)
+
+self_distillation.draw_kept = first_kept
+self_distillation.NOISE = 0.0
+"""
+
+
+def test_two_processes_pretrain_as_one_does(folder, monkeypatch):
+    from auricle.training import self_distillation
+
+    values = yaml.safe_load((folder / "recipe.yaml").read_text())
+    values["model"] = {**values["model"], "name": "asda", "patch": [8, 8]}
+    values["front_end"]["padding"] = {"frames": 16}
+    objective = {"clones": 2, "hidden_share": 0.5, "first_decay": 0.9, "decay_steps": 4}
+    values["pretraining"] = {"objective": {**objective, "decoder": {"depth": 1, "groups": 2}}}
+    values["training"] = {
+        "epochs": 2,
+        "batch_size": 4,
+        "optimizer": {"learning_rate": 1e-2},
+        "gradient_clip": 1.0,
+    }
+    (folder / "pretraining.yaml").write_text(yaml.safe_dump(values))
+    for name in ("draw_kept", "NOISE"):  # put back what the next line changes
+        monkeypatch.setattr(self_distillation, name, getattr(self_distillation, name))
+    exec(WITHOUT_CHANCE, {})
+    with pytest.warns(UserWarning, match="^skipped: "):
+        run(read_recipe(folder / "pretraining.yaml"), folder / "one", machine=Machine("cpu"))
+    words = {"before": WITHOUT_CHANCE, "command": "pretrain", "recipe": "pretraining.yaml"}
+    done = train(folder, "two", **words)
+    assert done.returncode == 0, done.stderr
+    expected, found = (
+        load_file(folder / name / "last" / "model.safetensors") for name in ("one", "two")
+    )
+    for key in expected:
+        torch.testing.assert_close(
+            found[key], expected[key], atol=WEIGHT_TOLERANCE, rtol=0, msg=key
+        )
+    expected, found = (
+        [json.loads(line) for line in (folder / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("one", "two")
+    )
+    for one, other in zip(expected, found, strict=True):
+        for name in ("train_loss", "validation_loss", "frame_loss", "utterance_loss"):
+            assert other[name] == pytest.approx(one[name], rel=LOSS_TOLERANCE), name
 
 
 NOTE_SCORES = """
