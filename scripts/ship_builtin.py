@@ -1,11 +1,12 @@
 """Put the trained built-in models into the package: 16-bit weights, and cards with their scores.
 
-    python scripts/ship_builtin.py WORK [--only NAME]    weights, logs, configuration and card
-    python scripts/ship_builtin.py [--only NAME]         configuration and card; weights stay
+    python scripts/ship_builtin.py --work WORK NAME ...  weights, logs, configuration and card
+    python scripts/ship_builtin.py [NAME ...]            configuration and card; weights stay
 
-WORK is where scripts/train_builtin.sh trained and evaluated. Recipes, metrics and evaluations go to
-docs/results/builtin, so that every number on a card has its log. The card is scripts/cards/NAME.md,
-with the numbers of the configuration in it. A new model needs a card and a line in MODELS.
+WORK is where scripts/train_builtin.sh or scripts/train_tagger.sh trained and evaluated. Recipes,
+metrics and evaluations go to docs/results/builtin or docs/results/tagger, so that every number on
+a card has its log. The card is scripts/cards/NAME.md, with the numbers of the configuration in it.
+A new model needs a card and a line in MODELS.
 """
 
 import argparse
@@ -26,6 +27,7 @@ PROJECT = Path(__file__).parents[1]
 BUILTIN = PROJECT / "src" / "auricle" / "builtin"
 CARDS = Path(__file__).parent / "cards"
 RESULTS = PROJECT / "docs" / "results" / "builtin"
+TAGGER_RESULTS = PROJECT / "docs" / "results" / "tagger"
 FOLDS = (1, 2, 3, 4, 5)
 HARDWARE = "two CPU cores that other work shared"
 
@@ -33,6 +35,11 @@ ESC10_DATA = (
     "ESC-10 (Piczak 2015, CC BY 3.0), started from weights distilled from EfficientAT mn04 (Schmid "
     "et al. 2023, MIT licence) on recorded sound of free packages, without any clip of ESC-50: "
     "`scripts/collect_sounds.py`"
+)
+TAGGER_DATA = (
+    "sound in free packages and synthesised sound (`scripts/collect_sounds.py`, "
+    "`scripts/synthesise_sounds.py`), as EfficientAT mn04 hears it (Schmid et al. 2023, MIT "
+    "licence), without any clip of ESC-50"
 )
 KEYWORDS_DATA = (
     "training split of a 4,043-clip subset of Speech Commands v0.02 (Warden 2018, CC BY 4.0), "
@@ -62,17 +69,16 @@ class Facts:
 def main() -> None:
     """Ship the models that were asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("work", type=Path, nargs="?", help="ship the weights trained here")
-    parser.add_argument("--only", choices=sorted(MODELS), help="this model alone")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of a model; none: all")
+    parser.add_argument("--work", type=Path, help="ship the weights trained here")
     options = parser.parse_args()
-    if options.work:
-        keep_logs(options.work)
-    for name in [options.only] if options.only else sorted(MODELS):
-        run, facts = MODELS[name]
+    for name in options.names or sorted(MODELS):
+        model = MODELS[name]
         if options.work:
-            ship(options.work / run, name, facts())
+            model.keep_logs(options.work)
+            ship(options.work / model.run, name, model.facts())
         else:
-            describe(name, facts())
+            describe(name, model.facts())
 
 
 def keep_logs(work: Path) -> None:
@@ -82,6 +88,18 @@ def keep_logs(work: Path) -> None:
         keep(folder, RESULTS / folder.name, ("recipe.yaml", "metrics.jsonl"))
     for folder in sorted((work / "evaluation").iterdir()):
         keep(folder, RESULTS / "evaluation" / folder.name, ("metrics.json", "predictions.csv"))
+
+
+def keep_tagger_logs(work: Path) -> None:
+    """Copy the logs of all runs in `work` and of what was measured on them."""
+    for run in sorted(work.glob("run_*")):
+        target = TAGGER_RESULTS / run.name.removeprefix("run_")
+        keep(run, target, ("recipe.yaml", "metrics.jsonl"))
+        for part, report in TAGGER_SCORES.items():
+            folder = work / "scores" / run.name / part
+            if (folder / report).exists():
+                keep(folder, target, (report,))
+                (target / report).replace(target / f"{part}.json")
 
 
 def keep(source: Path, target: Path, names: tuple[str, ...]) -> None:
@@ -143,6 +161,66 @@ def keywords() -> Facts:
     )
 
 
+TAGGER_SCORES = {
+    "zero_shot": "metrics.json",
+    "probe": "probe.json",
+    "thresholds": "agreement.json",
+    "agreement": "agreement.json",
+}
+
+
+def tagger(name: str, runs: list[str], summary: str) -> Facts:
+    """The last of `runs`, each of which went on from the one before."""
+    folder = TAGGER_RESULTS / runs[-1]
+    zero_shot, probe, agreement = (
+        json.loads((folder / f"{part}.json").read_text(encoding="utf-8"))
+        for part in ("zero_shot", "probe", "agreement")
+    )
+    heard = f"{agreement['num_clips']} held-out clips"
+    ten = "ESC-10, zero-shot"
+    low_high = agreement["intervals"]
+    scores = [
+        score("accuracy", ten, zero_shot["accuracy"], zero_shot["intervals"]["accuracy"]),
+        *(
+            score(
+                f"accuracy of {kind}",
+                "ESC-10, 5 folds",
+                probe[key]["value"],
+                probe[key]["interval"],
+            )
+            for key, kind in (("linear", "a linear probe"), ("nearest", "nearest neighbours"))
+        ),
+        *(
+            score(metric, f"{heard}, against the teacher", agreement[key], low_high[key])
+            for key, metric in (
+                ("top1_in_top3", "best label among the teacher's three"),
+                ("mAP", "mAP"),
+            )
+        ),
+    ]
+    lines = [
+        json.loads(line)
+        for run in runs
+        for line in (TAGGER_RESULTS / run / "metrics.jsonl").open(encoding="utf-8")
+    ]
+    return Facts(
+        summary=summary,
+        metrics={
+            "esc10_zero_shot": zero_shot["accuracy"],
+            "esc10_linear_probe": probe["linear"]["value"],
+            "top1_in_teachers_top3": agreement["top1_in_top3"],
+            "mAP_against_teacher": agreement["mAP"],
+        },
+        data=TAGGER_DATA,
+        scores=scores,
+        training={
+            "command": f"scripts/train_tagger.sh {name}",
+            "hours": f"{sum(line['seconds'] for line in lines) / 3600:.1f}",
+            "hardware": HARDWARE,
+        },
+    )
+
+
 def score(
     metric: str, data: str, value: float, interval: list[float] | None = None
 ) -> dict[str, Any]:
@@ -151,10 +229,31 @@ def score(
     return row | ({"interval": interval} if interval else {})
 
 
-# Name: the folder under WORK with its weights, and what is told of it from the logs that were kept.
-MODELS: dict[str, tuple[str, Callable[[], Facts]]] = {
-    "esc10": ("run_esc10_all/last", esc10),
-    "keywords": ("run_keywords/best", keywords),
+@dataclass(frozen=True)
+class Model:
+    """A built-in model.
+
+    Attributes:
+        run: folder under WORK with its weights.
+        keep_logs: copies the logs of WORK to docs/results.
+        facts: what is told of it, from the logs that were kept.
+    """
+
+    run: str
+    keep_logs: Callable[[Path], None]
+    facts: Callable[[], Facts]
+
+
+MODELS = {
+    "esc10": Model("run_esc10_all/last", keep_logs, esc10),
+    "keywords": Model("run_keywords/best", keep_logs, keywords),
+    "tagger": Model(
+        "run_long/last",
+        keep_tagger_logs,
+        lambda: tagger(
+            "tagger", ["short", "longer", "long"], "Names everyday sound: AudioSet's 527 labels."
+        ),
+    ),
 }
 
 

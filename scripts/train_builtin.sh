@@ -72,7 +72,7 @@ train_fold() {  # first what the teacher hears in the training folds, then their
 }
 
 ship() {  # 16-bit weights and a card with the scores above
-  $python scripts/ship_builtin.py "$WORK"
+  $python scripts/ship_builtin.py --work "$WORK" esc10 keywords
 }
 
 if [ $# = 0 ]; then set -- speech sounds distil keywords esc10 ship; fi

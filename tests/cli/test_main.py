@@ -37,7 +37,8 @@ def test_help_lists_every_command_with_its_summary():
     names = [command.__name__ for command in main.COMMANDS]
     assert names == [
         "predict", "train", "distill", "pretrain", "ablate", "tune", "evaluate", "compare", "probe",
-        "agree", "average", "ensemble", "models", "describe", "convert", "prepare", "statistics",
+        "agree", "match", "average", "ensemble", "models", "describe", "convert", "prepare",
+        "statistics",
     ]  # fmt: skip
 
 

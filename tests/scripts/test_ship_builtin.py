@@ -38,7 +38,7 @@ def builtin(script, monkeypatch, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_shipped_card_and_configuration_are_those_of_the_logs(script, builtin, name):
     before = {path.name: path.read_bytes() for path in (builtin / name).iterdir()}
-    script.describe(name, script.MODELS[name][1]())
+    script.describe(name, script.MODELS[name].facts())
     assert {path.name: path.read_bytes() for path in (builtin / name).iterdir()} == before
 
 

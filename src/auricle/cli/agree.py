@@ -50,8 +50,7 @@ def agree(  # noqa: PLR0913 - one parameter for each option
 
       auricle agree tagger teacher --data recordings/ --out agreement
 
-      auricle agree runs/student/best teacher --data sounds.csv --split validation --calibrate \\
-          --out agreement
+      auricle agree runs/mine/last teacher --data a.csv --split validation --calibrate --out report
     """
     if calibrate:
         thresholds.check_clips_are_named(split, fold)

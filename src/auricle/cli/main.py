@@ -20,6 +20,7 @@ from auricle.cli.describe import describe
 from auricle.cli.distill import distill
 from auricle.cli.ensemble import ensemble
 from auricle.cli.evaluate import evaluate
+from auricle.cli.match import match
 from auricle.cli.models import models
 from auricle.cli.predict import predict
 from auricle.cli.prepare import prepare
@@ -42,6 +43,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     compare,
     probe,
     agree,
+    match,
     average,
     ensemble,
     models,

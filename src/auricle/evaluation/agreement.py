@@ -22,14 +22,13 @@ from auricle.evaluation.metrics import DECISION_THRESHOLD, require_torchmetrics
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """What student and teacher heard in the same clips, and how alike it is.
+class Both:
+    """What student and teacher heard in the same clips.
 
     Attributes:
         clips: N clips that both could score, in the order of the manifest.
-        labels: C names, in the student's order.
+        labels: C names that both know, in the student's order.
         student, teacher: scores `(N, C)`.
-        numbers: of `likeness.measure_likeness`.
         failures: the clips that one of them could not score.
     """
 
@@ -38,8 +37,18 @@ class Agreement:
     labels: list[str]
     student: Tensor
     teacher: Tensor
-    numbers: dict[str, Any]
     failures: list[Failure]
+
+
+@dataclass(frozen=True)
+class Agreement(Both):
+    """And how alike it is.
+
+    Attributes:
+        numbers: of `likeness.measure_likeness`.
+    """
+
+    numbers: dict[str, Any]
 
 
 def agree(
@@ -62,6 +71,28 @@ def agree(
         MissingExtraError: torchmetrics is not installed.
     """
     require_torchmetrics()
+    both = hear_both(student, teacher, manifest, batch_size, progress)
+    groups = number_groups([group_of(clip) for clip in both.clips])
+    numbers = measure_likeness(both.student, both.teacher, both.labels, groups, threshold)
+    return Agreement(**vars(both), numbers=numbers)
+
+
+def hear_both(
+    student: Scorer,
+    teacher: Scorer,
+    manifest: Manifest,
+    batch_size: int = 32,
+    progress: Progress = silent,
+) -> Both:
+    """Let both models hear every clip of `manifest`.
+
+    Args:
+        progress: called with the number of clips of each batch, once by each model.
+
+    Raises:
+        CheckpointError: the models share fewer than two labels, or scores are not numbers.
+        DataError: no clip can be scored by both.
+    """
     labels = shared_labels(student.labels, teacher.labels)
     sides = []
     for scorer in (student, teacher):
@@ -69,19 +100,10 @@ def agree(
         heard = hear(scorer, manifest, batch_size, progress)
         sides.append(Heard(heard.clips, heard.scores[:, columns], heard.failures))
     clips, (heard_by_student, heard_by_teacher) = _by_both(sides, manifest)
-    groups = number_groups([group_of(clip) for clip in clips])
-    numbers = measure_likeness(heard_by_student, heard_by_teacher, labels, groups, threshold)
     # A clip that neither can score is named once.
     failures = {failure.clip: failure for side in sides for failure in side.failures}
-    return Agreement(
-        manifest,
-        clips,
-        labels,
-        heard_by_student,
-        heard_by_teacher,
-        numbers,
-        list(failures.values()),
-    )
+    named_once = list(failures.values())
+    return Both(manifest, clips, labels, heard_by_student, heard_by_teacher, named_once)
 
 
 def shared_labels(student: Sequence[str], teacher: Sequence[str]) -> list[str]:

@@ -50,13 +50,13 @@ def measure_likeness(
     student, teacher = student.double(), teacher.double()
     targets = (teacher >= threshold).long()
     place = places(student, teacher)
-    differences = (_logits(student) - _logits(teacher)).abs()
+    differences = (log_odds(student) - log_odds(teacher)).abs()
     shares = {
         "top1_in_top3": (place <= TOP).double(),
         "top1_same": (student.argmax(dim=1) == teacher.argmax(dim=1)).double(),
         "logit_difference": differences.mean(dim=1),
     }
-    correlations = _correlations(_logits(student), _logits(teacher))
+    correlations = _correlations(log_odds(student), log_odds(teacher))
     metrics = classification_metrics(student, targets, labels)
     rows = [
         {
@@ -110,7 +110,8 @@ def places(student: Tensor, teacher: Tensor) -> Tensor:
     return 1 + (teacher > chosen).sum(dim=1)
 
 
-def _logits(scores: Tensor) -> Tensor:
+def log_odds(scores: Tensor) -> Tensor:
+    """The logits of `scores`, whatever activation gave them; finite for 0 and 1, too."""
     return scores.logit(eps=LEAST_ODDS)
 
 

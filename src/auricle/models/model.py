@@ -55,6 +55,20 @@ class Model(nn.Module, ABC):
         logits: Tensor = self.head(embeddings)
         return logits
 
+    @torch.no_grad()
+    def scale_logits(self, scale: Tensor, shift: Tensor) -> None:
+        """Change the classifier's last layer so that logits become `scale * logits + shift` (C,).
+
+        Raises:
+            ConfigError: there is no classifier.
+        """
+        layers = [layer for layer in self.head.modules() if isinstance(layer, nn.Linear)]
+        if not layers:
+            raise ConfigError("a model without labels has no logits that could be scaled.")
+        last = layers[-1]
+        last.weight.mul_(scale[:, None].to(last.weight))
+        last.bias.mul_(scale.to(last.bias)).add_(shift.to(last.bias))
+
     @abstractmethod
     def num_tokens(self, frames: int) -> int:
         """Places in time and frequency that the model holds for a clip of `frames` frames."""

@@ -1,0 +1,63 @@
+"""A student's answers brought to the spread of its teacher's.
+
+A student that cannot hear all that its teacher hears answers too cautiously: the log-odds of its
+labels vary less from clip to clip, those of rare labels least, and so frequent labels stand before
+rare ones that were heard. A label's place among the others is what a scale and a shift change.
+
+Shapes: N clips, C labels.
+"""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from auricle.checkpoint import Checkpoint
+from auricle.errors import CheckpointError
+from auricle.evaluation.agreement import Both
+from auricle.evaluation.likeness import log_odds
+
+
+def match_moments(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale and shift `(C,)` that give the student's log-odds the teacher's mean and deviation.
+
+    A label whose score never changes for the student only gets the mean.
+
+    Args:
+        student, teacher: scores `(N, C)` of the same clips.
+    """
+    said, wanted = log_odds(student.double()), log_odds(teacher.double())
+    spread = said.std(dim=0, correction=0)
+    scale = torch.where(spread > 0, wanted.std(dim=0, correction=0) / spread, 1.0)
+    return scale, wanted.mean(dim=0) - scale * said.mean(dim=0)
+
+
+def matched(student: Checkpoint, both: Both, origin: dict[str, Any]) -> Checkpoint:
+    """A copy of `student` whose last layer is scaled and shifted by `match_moments`.
+
+    Thresholds do not stay: they were those of other scores.
+
+    Args:
+        origin: of teacher and clips, for the provenance.
+
+    Raises:
+        CheckpointError: the teacher lacks labels of its, or they exclude each other (softmax).
+    """
+    if student.config.activation != "sigmoid":
+        raise CheckpointError(
+            f"a {student.config.activation} student cannot be matched: its scores depend on each "
+            "other. Use one whose labels stand for themselves (training.loss=bce)."
+        )
+    if list(both.labels) != list(student.labels):
+        raise CheckpointError(
+            f"the teacher knows {len(both.labels)} of the student's {len(student.labels)} "
+            "labels; to be matched, it must know all."
+        )
+    result = copy.deepcopy(student)
+    result.model.scale_logits(*match_moments(both.student, both.teacher))
+    provenance = {**result.config.provenance, "matched": origin | {"clips": len(both.clips)}}
+    provenance.pop("thresholds", None)
+    update = {"thresholds": None, "provenance": provenance}
+    result.config = result.config.model_copy(update=update)
+    return result
