@@ -103,12 +103,16 @@ def keep_tagger_logs(work: Path) -> None:
 
 
 def keep(source: Path, target: Path, names: tuple[str, ...]) -> None:
-    """Copy what proves a number, of every path the last two parts: the rest is this machine's."""
+    """Copy what proves a number, without this machine's paths."""
     target.mkdir(parents=True, exist_ok=True)
     for name in names:
         text = (source / name).read_text(encoding="utf-8")
-        text = re.sub(r"(?:\.\.|/)[^\s,\"]*/([^\s,\"/]+/[^\s,\"/]+)", r"\1", text)
-        (target / name).write_text(text, encoding="utf-8")
+        (target / name).write_text(without_places(text), encoding="utf-8")
+
+
+def without_places(text: str) -> str:
+    """`text` with the last two parts of every path: the rest is this machine's."""
+    return re.sub(r"(?:\.\.|/)[^\s,\"]*/([^\s,\"/]+/[^\s,\"/]+)", r"\1", text)
 
 
 def esc10() -> Facts:
@@ -248,7 +252,7 @@ MODELS = {
     "esc10": Model("run_esc10_all/last", keep_logs, esc10),
     "keywords": Model("run_keywords/best", keep_logs, keywords),
     "tagger": Model(
-        "run_long/last",
+        "run_long/matched",
         keep_tagger_logs,
         lambda: tagger(
             "tagger", ["short", "longer", "long"], "Names everyday sound: AudioSet's 527 labels."
@@ -278,7 +282,8 @@ def describe(name: str, facts: Facts) -> None:
 
 def update_config(model: Checkpoint, facts: Facts, speed: dict[str, Any]) -> None:
     """Put what is told of a model into its configuration."""
-    provenance = {**model.config.provenance, "data": facts.data, "initial_weights": None}
+    provenance = json.loads(without_places(json.dumps(model.config.provenance)))
+    provenance |= {"data": facts.data, "initial_weights": None}
     about = {
         "summary": facts.summary,
         "scores": facts.scores,

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Distil the tagger of 527 AudioSet classes, from the sounds to its scores.
+# Distil the tagger of 527 AudioSet classes, from the sounds to the shipped model.
 #
-#   scripts/train_tagger.sh [STAGE ...]     all in order: teacher sounds tagger long score
+#   scripts/train_tagger.sh [STAGE ...]     all in order: teacher sounds short longer long tagger
 #
 # Each training goes on where it was stopped.
 #
@@ -30,29 +30,41 @@ sounds() {
   $python scripts/sound_coverage.py "$WORK/sounds" --teacher "$LISTENER"
 }
 
-distil() {  # FOLDER KEY=VALUE ...
+distil() {  # FOLDER RECIPE KEY=VALUE ...
   local folder=$1
   if [ -e "$folder/result.json" ]; then return; fi
-  $auricle distill tagger "${@:2}" --out "$folder" --resume --devices "$DEVICES"
+  $auricle distill "${@:2}" --out "$folder" --resume --devices "$DEVICES"
 }
 
-tagger() { distil "$WORK/run_short"; }
+short() { distil "$WORK/run_short" tagger; }
+
+longer() {  # probabilities, too: rare labels have to be heard, not only to vary
+  distil "$WORK/run_longer" tagger initial_weights="$WORK/run_short/last" \
+    front_end.statistics=initial training.epochs=8 training.optimizer.learning_rate=6e-4 \
+    distillation.probabilities=20
+}
 
 long() {  # the positions of 10 s, from those of 5 s
-  distil "$WORK/run_long" initial_weights="$WORK/run_short/last" model.max_frames=1008 \
-    data.crop_seconds=10 front_end.statistics=initial training.epochs=5 \
-    training.optimizer.learning_rate=3e-4
+  distil "$WORK/run_long" tagger initial_weights="$WORK/run_longer/last" model.max_frames=1008 \
+    data.crop_seconds=10 front_end.statistics=initial training.epochs=3 \
+    training.optimizer.learning_rate=3e-4 distillation.probabilities=20
 }
 
-score() {  # on sound that was never trained on
+tagger() { finish run_long tagger; }
+
+finish() {  # RUN NAME: the spread of the teacher's answers, thresholds, scores, the shipped model
+  local run=$1 model="$WORK/$1/matched" scores="$WORK/scores/$1"
+  if [ ! -e "$model" ]; then
+    $auricle match "$WORK/$run/last" "$TEACHER" --data "$SOUNDS" --split train --out "$model"
+  fi
+  $auricle agree "$model" "$TEACHER" --data "$SOUNDS" --split validation --calibrate \
+    --out "$scores/thresholds"
   $auricle prepare esc10 "$DATA/esc10" --out "$WORK/esc10.csv"
-  for run in run_short run_long; do
-    local model="$WORK/$run/last"
-    $auricle evaluate "$model" --data "$WORK/esc10.csv" --classes esc10 --out "$WORK/scores/$run/zero_shot"
-    $auricle probe "$model" --data "$WORK/esc10.csv" --out "$WORK/scores/$run/probe"
-    $auricle agree "$model" "$TEACHER" --data "$SOUNDS" --split test --out "$WORK/scores/$run/agreement"
-  done
+  $auricle evaluate "$model" --data "$WORK/esc10.csv" --classes esc10 --out "$scores/zero_shot"
+  $auricle probe "$model" --data "$WORK/esc10.csv" --out "$scores/probe"
+  $auricle agree "$model" "$TEACHER" --data "$SOUNDS" --split test --out "$scores/agreement"
+  $python scripts/ship_builtin.py --work "$WORK" "$2"
 }
 
-if [ $# = 0 ]; then set -- teacher sounds tagger long score; fi
+if [ $# = 0 ]; then set -- teacher sounds short longer long tagger; fi
 for stage in "$@"; do $stage; done
