@@ -46,8 +46,8 @@ longer() {  # probabilities, too: rare labels have to be heard, not only to vary
 
 long() {  # the positions of 10 s, from those of 5 s
   distil "$WORK/run_long" tagger initial_weights="$WORK/run_longer/last" model.max_frames=1008 \
-    data.crop_seconds=10 front_end.statistics=initial training.epochs=4 \
-    training.optimizer.learning_rate=5e-4 distillation.probabilities=20
+    data.crop_seconds=10 front_end.statistics=initial training.epochs=1 \
+    training.optimizer.learning_rate=3e-4 distillation.probabilities=20
 }
 
 tagger() { finish run_long tagger; }
