@@ -69,9 +69,11 @@ class Facts:
 def main() -> None:
     """Ship the models that were asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help="of a model; none: all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(MODELS)}; none: all")
     parser.add_argument("--work", type=Path, help="ship the weights trained here")
     options = parser.parse_args()
+    for unknown in (name for name in options.names if name not in MODELS):
+        parser.error(f"unknown model {unknown!r}. Known: {', '.join(MODELS)}.")
     for name in options.names or sorted(MODELS):
         model = MODELS[name]
         if options.work:
@@ -112,7 +114,7 @@ def keep(source: Path, target: Path, names: tuple[str, ...]) -> None:
 
 def without_places(text: str) -> str:
     """`text` with the last two parts of every path: the rest is this machine's."""
-    return re.sub(r"(?:\.\.|/)[^\s,\"]*/([^\s,\"/]+/[^\s,\"/]+)", r"\1", text)
+    return re.sub(r"(?<![^\s,\"])(?!https?:)[^\s,\"]*/([^\s,\"/]+/[^\s,\"/]+)", r"\1", text)
 
 
 def esc10() -> Facts:

@@ -3,7 +3,7 @@
 #
 #   scripts/train_tagger.sh [STAGE ...]     all in order: teacher sounds short longer long tagger
 #
-# Each training goes on where it was stopped.
+# Each training goes on where it was stopped. The stage tiny trains the smaller `tagger_tiny`.
 #
 # DATA      folder with esc10/, which is never trained on   (../shared/data)
 # TEACHER   weights of EfficientAT, any width               (../shared/teacher/mn04_as.safetensors)
@@ -51,6 +51,8 @@ long() {  # the positions of 10 s, from those of 5 s
 }
 
 tagger() { finish run_long tagger; }
+
+tiny() { distil "$WORK/run_tiny" tagger_tiny; }
 
 finish() {  # RUN NAME: the spread of the teacher's answers, thresholds, scores, the shipped model
   local run=$1 model="$WORK/$1/matched" scores="$WORK/scores/$1"

@@ -55,10 +55,17 @@ PUBLISHED = {
 }
 # Of ASDA: learning rate, epochs, batch, loss, smoothing, frames, mixup, masks, sampling.
 PUBLISHED_ASDA = {
-    "audioset_full_asda": (5e-5, 14, 48, "bce", 0.0, 1024, (0.9, 0.8), (26, 205), "balanced"),
-    "audioset_balanced_asda": (5e-5, 87, 32, "bce", 0.0, 1024, (0.9, 0.8), (26, 205), "shuffle"),
+    "audioset_full_asda": (5e-5, 15, 48, "bce", 0.0, 1024, (0.9, 0.8), (26, 205), "balanced"),
+    "audioset_balanced_asda": (5e-5, 93, 32, "bce", 0.0, 1024, (0.9, 0.8), (26, 205), "shuffle"),
     "esc50_asda": (5e-5, 120, 48, "ce", 0.1, 512, (0.0, 10.0), (51, 205), "shuffle"),
     "speech_commands_asda": (2e-4, 241, 256, "bce", 0.1, 128, (0.9, 0.8), (26, 26), "shuffle"),
+}
+# Updates, and clips that are to be had.
+UPDATES_ASDA = {
+    "audioset_full_asda": (600_000, 1.92e6),
+    "audioset_balanced_asda": (60_000, 20_600),
+    "esc50_asda": (4_000, 1_600),
+    "speech_commands_asda": (80_000, 84_843),
 }
 PAPER_FIGURES = {
     "ham_table3_esc50": [95.25, 95.33, None, 95.73, None, 96.41, None],
@@ -222,6 +229,8 @@ def test_fine_tuning_of_asda_has_the_published_numbers(name, source):
     assert schedule["warmup_fraction"] == 0.1
     assert schedule["final_fraction"] * optimizer.learning_rate == pytest.approx(1e-6)
     assert recipe.model["drop_path"] == 0.1
+    updates, clips = UPDATES_ASDA[name]
+    assert training.epochs * clips / training.batch_size == pytest.approx(updates, rel=0.01)
     rolled = {1024: 10.0, 512: 5.0, 128: 1.0}[recipe.front_end.padding.frames]
     assert recipe.augmentation.shift_seconds == rolled
 

@@ -21,7 +21,8 @@ def noise():
 
 @pytest.mark.parametrize("start", [0.0, 7.125, 18.0])
 @pytest.mark.parametrize(
-    "container, subtype", [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS")]
+    "container, subtype",
+    [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III")],
 )
 def test_a_part_is_what_the_whole_holds_there(encode, noise, container, subtype, start):
     file = encode(noise, RATE, container, subtype)
@@ -65,9 +66,41 @@ def test_a_part_of_an_hour_costs_as_little_as_one_of_a_minute(encode, monkeypatc
     assert sum(decoded) < 60 * 8000
 
 
-def test_behind_the_end_there_is_nothing(encode, noise):
-    stream = io.BytesIO(encode(noise, RATE))
+def without_length(mp3):
+    """The bytes of an MP3 without its first frame, which tells the length."""
+    return mp3[mp3.index(mp3[:2], 4) :]
+
+
+def test_an_mp3_without_a_length_is_decoded_up_to_there(encode, noise):
+    file = without_length(encode(noise, RATE, "MP3", "MPEG_LAYER_III"))
+    assert audio.probe(file).duration is None
+    assert audio.duration(file) == pytest.approx(SECONDS, abs=0.2)
+    whole = audio.load(file, RATE)
+    part = audio.load_part(file, RATE, 3.0, 1.0)
+    torch.testing.assert_close(part, whole[3 * RATE : 4 * RATE])
+
+
+def test_opus_remembers_what_came_before(encode, noise):
+    file = encode(noise, RATE, "OGG", "OPUS")
+    part, whole = audio.load_part(file, RATE, 5.0, 1.0), audio.load(file, RATE)
+    torch.testing.assert_close(part, whole[5 * RATE : 6 * RATE], atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("container", ["WAV", "mp4"])
+def test_behind_the_end_there_is_nothing(encode, encode_media, noise, container):
+    content = encode(noise, RATE) if container == "WAV" else encode_media(noise, RATE)
+    stream = io.BytesIO(content)
     stream.name = "a.wav"
     with pytest.raises(AudioError) as caught:
         audio.load_part(stream, RATE, 25.0, 1.0)
-    assert str(caught.value) == "a.wav: has ended after 20.000 s; nothing is left from 25.000 s on."
+    assert str(caught.value) == "a.wav: has ended before 25.000 s; nothing is left from there on."
+
+
+def test_what_is_no_number_is_found_at_its_place_in_the_whole(encode, noise):
+    broken = noise.copy()
+    broken[10 * RATE] = np.nan
+    stream = io.BytesIO(encode(broken, RATE, subtype="FLOAT"))
+    stream.name = "a.wav"
+    with pytest.raises(AudioError) as caught:
+        audio.load_part(stream, RATE, 9.0, 2.0)
+    assert "the first at 10.000 s" in str(caught.value)

@@ -73,3 +73,15 @@ def test_what_exists_is_not_written_over(pair, sounds, tmp_path):
     result = run(*pair, "--data", sounds, "--out", pair[0])
     assert result.exit_code == 2
     assert result.stderr == f"error: {pair[0]}: exists already. Choose a new folder for --out.\n"
+
+
+def test_a_pair_that_cannot_be_matched_is_refused_before_a_sound_is_opened(pair, tmp_path):
+    student, teacher = pair
+    softmax = checkpoint.load(teacher)
+    softmax.config = softmax.config.model_copy(update={"activation": "softmax"})
+    checkpoint.save(softmax, tmp_path / "softmax")
+    words = ("--data", tmp_path / "nowhere", "--out", tmp_path / "out")
+    result = run(student, tmp_path / "softmax", *words)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: the teacher answers with a softmax, ")
+    assert not (tmp_path / "out").exists()

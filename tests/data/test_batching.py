@@ -7,6 +7,7 @@ import soundfile
 import torch
 from torch.utils.data import DataLoader
 
+from auricle import audio
 from auricle.data import (
     Batch,
     Clip,
@@ -14,11 +15,12 @@ from auricle.data import (
     Fault,
     Manifest,
     collate,
+    durations,
     read,
     save_soft_targets,
 )
 from auricle.data.batching import sounding_starts
-from auricle.errors import AudioError, DataError
+from auricle.errors import AudioError, AudioWarning, DataError
 
 SAMPLE_RATE = 8000
 
@@ -267,10 +269,11 @@ def test_the_dither_of_a_padded_clip_is_not_sound():
     assert max(sounding_starts(waveform, 100).tolist()) == 50
 
 
-def read_recording(tmp_path, samples, labels=None, crop_seconds=2.0):
-    soundfile.write(tmp_path / "long.wav", samples, SAMPLE_RATE, "FLOAT")
-    clip = Clip(tmp_path / "long.wav", ("a",) if labels else ())
-    return ClipDataset(Manifest(tmp_path, (clip,)), labels, SAMPLE_RATE, crop_seconds)
+def read_recording(tmp_path, samples, labels=None, subtype="FLOAT", name="long.wav"):
+    """A data set of crops of 2 s of one recording."""
+    soundfile.write(tmp_path / name, samples, SAMPLE_RATE, subtype)
+    clip = Clip(tmp_path / name, ("a",) if labels else ())
+    return ClipDataset(Manifest(tmp_path, (clip,)), labels, SAMPLE_RATE, 2.0)
 
 
 def test_of_a_long_recording_without_labels_only_the_crop_is_decoded(tmp_path, monkeypatch):
@@ -292,6 +295,37 @@ def test_of_a_long_recording_without_labels_only_the_crop_is_decoded(tmp_path, m
     assert min(starts) < 20 and max(starts) > 68 and len(set(starts)) == 40
     dataset.set_epoch(1)
     assert 90 * dataset[0][0][0].item() != starts[0]
+
+
+def test_what_is_cut_short_gives_crops_of_what_there_is(tmp_path):
+    """Its header promises 90 s; 54 s can be read."""
+    random = torch.Generator().manual_seed(0)
+    noise = 0.1 * torch.randn(90 * SAMPLE_RATE, generator=random)
+    dataset = read_recording(tmp_path, noise.numpy(), subtype="PCM_16", name="long.flac")
+    content = (tmp_path / "long.flac").read_bytes()
+    (tmp_path / "long.flac").write_bytes(content[: len(content) * 6 // 10])
+    with pytest.warns(AudioWarning, match="is cut short or damaged"):
+        crops = [dataset[draw][0] for draw in range(12)]
+    assert {len(crop) for crop in crops} == {2 * SAMPLE_RATE}
+
+
+def test_a_length_that_is_only_an_estimate_is_not_believed(tmp_path):
+    """FFmpeg takes an AAC stream that begins silently for one of half an hour."""
+    av = pytest.importorskip("av")
+    quiet, loud = torch.zeros(1, 60 * 16_000), 0.3 * torch.randn(1, 10 * 16_000)
+    samples = torch.cat([quiet, loud], dim=1).numpy()
+    with av.open(tmp_path / "long.aac", "w", format="adts") as file:
+        track = file.add_stream("aac", rate=16_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+        frame.sample_rate = 16_000
+        convert = av.AudioResampler(format=track.format, layout="mono", rate=16_000)
+        for part in [*convert.resample(frame), None]:
+            file.mux(track.encode(part))
+    assert not 60 < audio.probe(tmp_path / "long.aac").duration < 80
+    clip = Clip(tmp_path / "long.aac", ())
+    dataset = ClipDataset(Manifest(tmp_path, (clip,)), None, SAMPLE_RATE, 2.0)
+    assert [len(dataset[draw][0]) for draw in range(4)] == [2 * SAMPLE_RATE] * 4
+    assert durations([clip]).item() == pytest.approx(70, abs=0.5)
 
 
 def test_a_silent_part_of_a_long_recording_is_drawn_again(tmp_path):

@@ -6,7 +6,7 @@ import torch
 from auricle import checkpoint, models
 from auricle.errors import CheckpointError, ConfigError
 from auricle.evaluation.agreement import Both
-from auricle.evaluation.matching import match_moments, matched
+from auricle.evaluation.matching import check_can_match, match_moments, matched
 
 
 def log_odds(scores):
@@ -54,27 +54,33 @@ def test_the_copy_answers_what_the_scale_says(tiny_model, scores):
         before, after = student.model(features), copied.model(features)
     torch.testing.assert_close(after, (scale * before + shift).float())
     assert copied.config.provenance["matched"] == {"teacher": "big", "clips": 200}
+    assert (copied.config.metrics, copied.config.about, copied.config.thresholds) == ({}, {}, None)
 
 
-def test_what_cannot_be_matched_is_refused(tiny_model, scores):
-    student = checkpoint.load(tiny_model)
-    both = Both(None, [], student.labels[1:], *scores, [])
-    for activation, message in (
-        (
-            "softmax",
-            "a softmax student cannot be matched: its scores depend on each other. Use one whose "
-            "labels stand for themselves (training.loss=bce).",
-        ),
-        (
-            "sigmoid",
-            f"the teacher knows {len(student.labels) - 1} of the student's {len(student.labels)} "
-            "labels; to be matched, it must know all.",
-        ),
-    ):
-        student.config = student.config.model_copy(update={"activation": activation})
-        with pytest.raises(CheckpointError) as caught:
-            matched(student, both, {})
-        assert str(caught.value) == message
+@pytest.mark.parametrize("role", ["student", "teacher"])
+def test_scores_that_depend_on_each_other_are_refused(tiny_model, role):
+    pair = {name: checkpoint.load(tiny_model) for name in ("student", "teacher")}
+    for name, each in pair.items():
+        activation = "softmax" if name == role else "sigmoid"
+        each.config = each.config.model_copy(update={"activation": activation})
+    with pytest.raises(CheckpointError) as caught:
+        check_can_match(**pair)
+    assert str(caught.value) == (
+        f"the {role} answers with a softmax, so that its scores depend on each other, and cannot "
+        "be matched. Use models whose labels stand for themselves (training.loss=bce)."
+    )
+
+
+def test_a_teacher_that_lacks_labels_is_refused(tiny_model):
+    student, teacher = (checkpoint.load(tiny_model) for _ in range(2))
+    names = {**student.config.id2label, "0": "howl"}
+    for each, update in ((student, {"id2label": names}), (teacher, {})):
+        each.config = each.config.model_copy(update={"activation": "sigmoid", **update})
+    with pytest.raises(CheckpointError) as caught:
+        check_can_match(student, teacher)
+    assert str(caught.value) == (
+        "the teacher does not know 1 of the student's labels: howl. Name another teacher."
+    )
 
 
 def test_a_model_without_labels_has_nothing_to_scale():

@@ -6,11 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
+from auricle import checkpoint
 from auricle.config import from_dict
 from auricle.data import ClipDataset
-from auricle.errors import ConfigError
+from auricle.errors import ConfigError, DataError
 from auricle.experiment import Recipe, read, run
+from auricle.experiment.clips import select_clips
+from auricle.training.history import History
 
 MODEL = {"name": "asda", "max_frames": 64, "patch": [8, 8], "width": 16, "depth": 1, "num_heads": 2}
 OBJECTIVE = {"clones": 2, "block": 2, "hidden_share": 0.5, "decoder": {"depth": 1, "groups": 4}}
@@ -86,27 +90,67 @@ def test_validation_clips_are_those_of_the_first_set(folders, tmp_path):
     assert (report.num_train, report.num_validation) == (9 + 3, 3)
 
 
-def test_a_run_whose_sets_moved_goes_on(folders, tmp_path):
+@pytest.mark.parametrize("sampling", ["shuffle", "length"])
+def test_a_run_whose_sets_moved_goes_on_to_the_same_bits(folders, tmp_path, monkeypatch, sampling):
+    training = {"epochs": 2, "sampling": sampling}
     more = [{"source": str(folders / "few"), "share": 0.2}]
-    whole = values(folders, more)
-    first = pretrain(whole, tmp_path / "run")
-    (folders / "few").rename(folders / "elsewhere")
-    whole["data"]["more"] = [{"source": str(folders / "elsewhere"), "share": 0.2}]
-    with pytest.raises(ConfigError, match=r"data\.more\[0\]\.source is"):  # another name
-        run(from_dict(Recipe, whole, "test"), tmp_path / "run", resume=True)
+    whole = values(folders, more, training, crop_seconds=0.2)
+    pretrain(whole, tmp_path / "whole")
+    add = History.add
+
+    def interrupt(self, record, weights):
+        if record["epoch"] == 2:
+            raise KeyboardInterrupt
+        add(self, record, weights)
+
+    monkeypatch.setattr(History, "add", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(whole, folders / "run")
+    monkeypatch.setattr(History, "add", add)
     (tmp_path / "copy").mkdir()
-    (folders / "elsewhere").rename(tmp_path / "copy" / "few")
-    (tmp_path / "run").rename(tmp_path / "copy" / "run")
+    for name in ("few", "run"):
+        (folders / name).rename(tmp_path / "copy" / name)
+    with pytest.raises(ConfigError, match=r"data\.more\[0\]\.source is"):
+        elsewhere = values(folders, [{"source": str(folders / "long"), "share": 0.2}], training)
+        run(from_dict(Recipe, elsewhere, "test"), tmp_path / "copy" / "run", resume=True)
     whole["data"]["more"] = [{"source": str(tmp_path / "copy" / "few"), "share": 0.2}]
-    again = run(from_dict(Recipe, whole, "test"), tmp_path / "copy" / "run", resume=True)
-    assert again.num_train == first.num_train
+    run(from_dict(Recipe, whole, "test"), tmp_path / "copy" / "run", resume=True)
+    first, second = (
+        checkpoint.load(folder / "last").state_dict()
+        for folder in (tmp_path / "whole", tmp_path / "copy" / "run")
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_clips_that_validate_are_not_learnt_from_by_way_of_another_set(folders):
+    more = [{"source": str(folders / "many"), "share": 0.5}]
+    whole = from_dict(Recipe, values(folders, more, validation_share=0.25), "test")
+    with pytest.raises(DataError) as caught:
+        select_clips(whole)
+    first = select_clips(from_dict(Recipe, values(folders, [], validation_share=0.25), "test"))
+    assert str(caught.value) == (
+        f"{folders / 'many'}: 3 of its clips validate, too; the first is "
+        f"{first.validation.clips[0].path}. Name a split of it (data.more[0].train_split), or "
+        "leave these clips out."
+    )
+
+
+def test_the_checkpoint_names_every_set(folders, tmp_path):
+    pretrain(values(folders, [{"source": str(folders / "few"), "share": 0.2}]), tmp_path / "run")
+    provenance = checkpoint.load(tmp_path / "run" / "last").config.provenance
+    assert provenance["data"] == "many, few (share 0.2)"
 
 
 @pytest.mark.parametrize(
     "changes, message",
     [
         (
-            {"more": [{"source": "a", "share": 0.6}, {"source": "b", "share": 0.4}]},
+            {
+                "more": [
+                    {"source": name, "share": share}
+                    for name, share in zip("abc", (0.7, 0.2, 0.1), strict=True)
+                ]
+            },
             "the shares of more add up to 1; they must leave source some",
         ),
         (
@@ -123,12 +167,28 @@ def test_what_makes_no_sense_with_several_sets_is_refused(folders, changes, mess
     assert message in str(caught.value)
 
 
-def test_labelled_sets_are_not_mixed(folders):
-    whole = values(folders, [{"source": "a", "share": 0.5}])
+@pytest.mark.parametrize(
+    "more, training, message",
+    [
+        (
+            [{"source": "a", "share": 0.5}],
+            {},
+            "data.more needs distillation or pretraining: it has no labels",
+        ),
+        (
+            [],
+            {"sampling": "length"},
+            "training.sampling 'length' needs distillation or pretraining: a recording with labels "
+            "is looked through whole for each crop",
+        ),
+    ],
+)
+def test_what_makes_no_sense_with_labels_is_refused(folders, more, training, message):
+    whole = values(folders, more, training)
     del whole["pretraining"]
     with pytest.raises(ConfigError) as caught:
         from_dict(Recipe, whole, "test")
-    assert "data.more needs distillation or pretraining: it has no labels" in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_missing_set_is_named_before_anything_is_read(folders, tmp_path, monkeypatch):

@@ -92,3 +92,25 @@ def test_the_speed_is_that_of_ten_seconds(cards, tiny_model):
     assert speed["sound_seconds"] == 10
     assert 0 < speed["milliseconds"] < 10_000
     assert speed["hardware"].startswith("one thread, ")
+
+
+@pytest.mark.parametrize(
+    "text, kept",
+    [
+        ('"/root/runs/tagger/sounds/heard.csv"', '"sounds/heard.csv"'),
+        ("source: ../../runs/sounds/heard.csv,", "source: sounds/heard.csv,"),
+        ("runs/tagger/run_long/last 1", "run_long/last 1"),
+        ("scripts/train_tagger.sh", "scripts/train_tagger.sh"),
+        ("https://github.com/a/b", "https://github.com/a/b"),
+        ("a/b.wav,dog", "a/b.wav,dog"),
+    ],
+)
+def test_of_paths_the_last_two_parts_are_kept(script, text, kept):
+    assert script.without_places(text) == kept
+
+
+def test_an_unknown_model_is_named(script, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["ship_builtin.py", "esc1O"])
+    with pytest.raises(SystemExit):
+        script.main()
+    assert "unknown model 'esc1O'. Known: esc10, keywords, tagger." in capsys.readouterr().err

@@ -3,7 +3,7 @@
 from auricle.audio.clip import crop, pad, pad_batch
 from auricle.audio.decoding import AudioInfo
 from auricle.audio.find import SOUND_SUFFIXES, find_sounds
-from auricle.audio.load import load, load_part, probe, resample
+from auricle.audio.load import duration, load, load_part, probe, resample
 from auricle.audio.source import Source
 from auricle.audio.stream import blocks
 
@@ -13,6 +13,7 @@ __all__ = [
     "Source",
     "blocks",
     "crop",
+    "duration",
     "find_sounds",
     "load",
     "load_part",

@@ -22,7 +22,9 @@ class AudioInfo:
 
     Attributes:
         sample_rate: in Hz, as stored, not as `load` returns it.
-        duration: in seconds; None where the header does not tell; an estimate for raw AAC.
+        duration: in seconds; None where the header does not tell.
+        is_exact: whether `duration` is known of this very sound; raw AAC has an estimate, WebM
+            often that of the longest track.
         format: container and encoding, such as "WAV PCM_16" or "MP4 aac".
     """
 
@@ -30,6 +32,7 @@ class AudioInfo:
     num_channels: int
     duration: float | None
     format: str
+    is_exact: bool = True
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,8 @@ def decode(source: OpenSource, start: float = 0.0) -> Iterator[Decoder]:
     """
     with _open(source) as file:
         kind = f"{file.format} {file.subtype}"
-        info = AudioInfo(file.samplerate, file.channels, _header_seconds(file), kind)
+        seconds = _header_seconds(file)
+        info = AudioInfo(file.samplerate, file.channels, seconds, kind, seconds is not None)
         yield Decoder(info, _pieces_from(round(start * file.samplerate), file, source.name))
 
 
@@ -125,13 +126,8 @@ def _pieces_from(first: int, file: soundfile.SoundFile, name: str) -> Iterator[S
         return _pieces(file, name)
     if _header_seconds(file) is None:
         return without_first(_pieces(file, name), first)
-    if first >= file.frames:
-        raise AudioError(
-            f"{name}: has ended after {file.frames / file.samplerate:.3f} s; nothing is left from "
-            f"{first / file.samplerate:.3f} s on."
-        )
     try:
-        file.seek(first)
+        file.seek(min(first, file.frames))
     except soundfile.LibsndfileError as error:
         raise AudioError(
             f"{name}: is cut short or damaged, and cannot be read from "

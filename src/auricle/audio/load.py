@@ -34,8 +34,9 @@ def load(source: Source, sample_rate: int) -> Tensor:
 def load_part(source: Source, sample_rate: int, start: float, seconds: float) -> Tensor:
     """What `load` gives of `seconds` from `start` (in seconds) on, without decoding the rest.
 
-    It costs the same wherever it lies, except in MP4, WebM and MP3 without a length in its header,
-    which are decoded up to there. At its edges a resampled part differs from `load`'s by a little.
+    It costs the same wherever it lies, except in MP4, WebM, AAC and MP3 without a length in its
+    header, which are decoded up to there. A part is not to the last bit what `load` gives: at its
+    edges where it is resampled, and by up to 1e-3 where the codec remembers what came before.
 
     Returns:
         float32 `(S,)`, S at most `round(seconds * sample_rate)`: less where the sound ends sooner.
@@ -51,6 +52,22 @@ def load_part(source: Source, sample_rate: int, start: float, seconds: float) ->
         if not wanted:
             break
     return torch.cat(waveforms)
+
+
+def duration(source: Source, *, trust_header: bool = True) -> float:
+    """How long `source` is, in seconds: by its header where that is exact, else by decoding it.
+
+    Args:
+        trust_header: False decodes it in any case: what is cut short promises more than it holds.
+
+    Raises:
+        AudioError, MissingExtraError: as `load`.
+    """
+    info = probe(source)
+    if trust_header and info.is_exact and info.duration is not None:
+        return info.duration
+    rate = info.sample_rate
+    return sum(len(piece) for piece in pieces(source, rate)) / rate
 
 
 def probe(source: Source) -> AudioInfo:

@@ -55,7 +55,7 @@ def decode(source: OpenSource, container: str, start: float = 0.0) -> Iterator[D
             raise AudioError(_damaged(source.name, "no sound frame found"))
         promised = _duration(file, sound)
         form = f"{container.upper()} {sound.codec.name}"
-        info = AudioInfo(sound.rate, sound.channels, promised, form)
+        info = AudioInfo(sound.rate, sound.channels, promised, form, _is_exact(sound))
         pieces = _pieces(av, source.name, sound, info)
         yield Decoder(info, without_first(pieces, round(start * sound.rate)))
 
@@ -86,7 +86,8 @@ def _duration(file: Any, sound: Any) -> float | None:
 def _is_exact(sound: Any) -> bool:
     """Whether `_duration` is that of this sound: no estimate, nor that of another stream."""
     file = sound.container
-    return file.format.name != "aac" and bool(sound.duration or len(file.streams) == 1)
+    is_known = sound.duration or (file.duration and len(file.streams) == 1)
+    return file.format.name != "aac" and bool(is_known)
 
 
 def _pieces(av: ModuleType, name: str, sound: Any, info: AudioInfo) -> Iterator[Samples]:
@@ -110,6 +111,6 @@ def _pieces(av: ModuleType, name: str, sound: Any, info: AudioInfo) -> Iterator[
     if failure and not read:
         raise AudioError(_damaged(name, _reason(failure))) from failure
     seconds = read / info.sample_rate
-    promised = info.duration if _is_exact(sound) else None
+    promised = info.duration if info.is_exact else None
     if failure or (promised is not None and seconds < promised - TOLERANCE_SECONDS):
         warn_incomplete(name, seconds, promised)

@@ -47,7 +47,7 @@ def pieces(source: Source, sample_rate: int, start: float = 0.0) -> Iterator[Sam
     """
     with opened(source) as file, decoder(file, start) as sound:
         num_samples = 0
-        mono = _mono(file.name, sound)
+        mono = _mono(file.name, sound, start)
         for piece in _resampled(mono, sound.info.sample_rate, sample_rate):
             num_samples += len(piece)
             yield piece
@@ -85,8 +85,12 @@ def _chosen(file: OpenSource, start: float) -> AbstractContextManager[Decoder]:
     return libsndfile.decode(file, start)
 
 
-def _mono(name: str, sound: Decoder) -> Iterator[Samples]:
-    """The mean over channels of every piece, checked for numbers that are none."""
+def _mono(name: str, sound: Decoder, start: float) -> Iterator[Samples]:
+    """The mean over channels of every piece, checked for numbers that are none.
+
+    Args:
+        start: of the first piece, in seconds.
+    """
     num_channels, rate = sound.info.num_channels, sound.info.sample_rate
     weights = np.full(num_channels, 1 / num_channels, dtype=np.float32)
     position = 0
@@ -96,13 +100,15 @@ def _mono(name: str, sound: Decoder) -> Iterator[Samples]:
             mono = piece[:, 0] if num_channels == 1 else piece @ weights
         is_number = np.isfinite(mono)
         if not is_number.all():
-            seconds = (position + int(is_number.argmin())) / rate
+            seconds = start + (position + int(is_number.argmin())) / rate
             raise AudioError(
                 f"{name}: holds NaN or infinite samples, the first at {seconds:.3f} s. "
                 "Export it again without them."
             )
         position += len(piece)
         yield mono
+    if not position and start:
+        raise AudioError(f"{name}: has ended before {start:.3f} s; nothing is left from there on.")
     if not position:
         raise AudioError(f"{name}: holds no samples that can be read. Record or export it again.")
 

@@ -38,21 +38,24 @@ def match(  # noqa: PLR0913 - one parameter for each option
     from auricle import checkpoint
     from auricle.data import read
     from auricle.errors import CheckpointError
+    from auricle.evaluation import report
     from auricle.evaluation.agreement import hear_both
-    from auricle.evaluation.matching import matched
+    from auricle.evaluation.matching import check_can_match, matched
     from auricle.inference import Classifier, check_distinct, resolve  # here, for a quick --help
 
     check_distinct([student, teacher])
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CheckpointError(f"{out}: exists already. Choose a new folder for --out.")
-    manifest = read(data, labelled=False).select(split, fold)
-    own = resolve(student)
-    pupil, master = Classifier(own, device), Classifier.load(teacher, device)
-    with judging.counting(2 * len(manifest.clips)) as progress:
-        both = hear_both(pupil, master, manifest, batch_size, progress)
-    judging.report_failures(both.failures)
-    origin = {"teacher": teacher, "data": str(data), "split": split, "fold": fold}
-    checkpoint.save(matched(own, both, origin), out)
+    own, other = resolve(student), resolve(teacher)
+    check_can_match(own, other)
+    with report.writable(out):
+        manifest = read(data, labelled=False).select(split, fold)
+        with judging.counting(2 * len(manifest.clips)) as progress:
+            sides = (Classifier(own, device), Classifier(other, device))
+            both = hear_both(*sides, manifest, batch_size, progress)
+        judging.report_failures(both.failures)
+        origin = {"teacher": teacher, "data": str(data), "split": split, "fold": fold}
+        checkpoint.save(matched(own, both, origin), out)
     typer.echo(
         f"{out}: {student} with the mean and deviation that {teacher} gives each of "
         f"{len(both.labels)} labels in {len(both.clips)} clips"

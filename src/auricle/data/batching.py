@@ -25,6 +25,7 @@ from auricle.errors import AudioError, DataError
 SILENCE = 1e-4  # of the clip's peak (-80 dB), or of full scale: a sample below it is not heard
 LEAST_SOUND = 0.5  # of what the fullest crop holds: a crop with less is not drawn
 LONG_SECONDS = 60.0  # of an unlabelled recording: above this only the crop is decoded
+TOLERANCE = 0.1  # seconds that a crop of such a recording may lack
 MOST_DRAWS = 4  # of a crop of such a recording, until one sounds
 
 
@@ -115,9 +116,10 @@ class ClipDataset(Dataset[Item]):
             return audio.load(clip.sound(), self.sample_rate)
         random = np.random.default_rng((self.seed, int(self._epoch), index))
         sound = clip.sound()
-        seconds = (audio.probe(sound).duration or 0.0) if self.labels is None else 0.0
-        if seconds > max(LONG_SECONDS, self.crop_size / self.sample_rate):
-            return self._part(sound, seconds, random)
+        if self.labels is None:
+            seconds = audio.duration(sound)
+            if seconds > max(LONG_SECONDS, self.crop_size / self.sample_rate):
+                return self._part(sound, seconds, random)
         waveform = audio.load(sound, self.sample_rate)
         if len(waveform) > self.crop_size:
             starts = sounding_starts(waveform, self.crop_size)
@@ -128,13 +130,22 @@ class ClipDataset(Dataset[Item]):
     def _part(self, sound: audio.Source, seconds: float, random: np.random.Generator) -> Tensor:
         """A crop of a long recording: of a few draws the first that is not silent."""
         assert self.crop_size is not None  # the caller's condition
-        crop_seconds = self.crop_size / self.sample_rate
-        for _ in range(MOST_DRAWS):
-            start = random.uniform(0, seconds - crop_seconds)
-            part = audio.load_part(sound, self.sample_rate, start, crop_seconds)
-            if part.abs().max() > SILENCE:
-                break
-        return part
+        wanted, is_counted, draws = self.crop_size / self.sample_rate, False, 0
+        while True:
+            start = random.uniform(0, max(0.0, seconds - wanted))
+            try:
+                part = audio.load_part(sound, self.sample_rate, start, wanted)
+            except AudioError:
+                if is_counted:
+                    raise
+                part = torch.empty(0)
+            if len(part) < self.crop_size - TOLERANCE * self.sample_rate and not is_counted:
+                # It ends before its header says.
+                seconds, is_counted = audio.duration(sound, trust_header=False), True
+                continue
+            draws += 1
+            if draws == MOST_DRAWS or part.abs().max() > SILENCE:
+                return part
 
     def _target(self, clip: Clip) -> Tensor:
         if self.labels is None:

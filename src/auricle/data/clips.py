@@ -205,6 +205,28 @@ class Clips(Sequence[Clip]):
         return hashes
 
 
+class Joined(Sequence[Clip]):
+    """The clips of several sequences, one after the other, without a copy of any."""
+
+    def __init__(self, parts: Sequence[Sequence[Clip]]):
+        self.parts = parts
+        self.ends = np.cumsum([len(part) for part in parts])
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    @overload
+    def __getitem__(self, index: int) -> Clip: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Clip]: ...
+    def __getitem__(self, index: int | slice) -> Clip | list[Clip]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        place = range(len(self))[index]  # from the end, too, and IndexError behind it
+        part = int(np.searchsorted(self.ends, place, side="right"))
+        return self.parts[part][place - int(self.ends[part]) + len(self.parts[part])]
+
+
 def _from_objects(clips: Iterable[Clip]) -> Clips:
     clips = list(clips)
     soft = [clip.soft_targets or (None, 0) for clip in clips]

@@ -1,4 +1,4 @@
-"""How long clips are, by their headers. Shapes: N clips."""
+"""How long clips are. Shapes: N clips."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ from auricle.errors import AudioError
 
 
 def durations(clips: Sequence[Clip]) -> Tensor:
-    """Seconds of each clip `(N,)`, float64; 0 where its header does not tell, or is not to be read.
+    """Seconds of each clip `(N,)`, float64; 0 for one that cannot be read.
 
-    Of a clip in a shard all bytes are read.
+    Where the header does not tell, the sound is decoded; of a clip in a shard all bytes are read.
 
     Raises:
         MissingExtraError: MP4, M4A, AAC or WebM, and PyAV is not installed.
@@ -23,6 +23,6 @@ def durations(clips: Sequence[Clip]) -> Tensor:
 
 def _duration(clip: Clip) -> float:
     try:
-        return audio.probe(clip.sound()).duration or 0.0
+        return audio.duration(clip.sound())
     except AudioError:
         return 0.0  # whoever loads the clip says what is wrong with it

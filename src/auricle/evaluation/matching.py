@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from auricle.checkpoint import Checkpoint
-from auricle.errors import CheckpointError
+from auricle.errors import NAMES_SHOWN, CheckpointError
 from auricle.evaluation.agreement import Both
 from auricle.evaluation.likeness import log_odds
 
@@ -33,31 +33,42 @@ def match_moments(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     return scale, wanted.mean(dim=0) - scale * said.mean(dim=0)
 
 
+def check_can_match(student: Checkpoint, teacher: Checkpoint) -> None:
+    """Refuse a pair before a sound is opened.
+
+    Raises:
+        CheckpointError: labels of one exclude each other (softmax), or the teacher lacks some.
+    """
+    for role, each in (("student", student), ("teacher", teacher)):
+        if each.config.activation != "sigmoid":
+            raise CheckpointError(
+                f"the {role} answers with a {each.config.activation}, so that its scores depend on "
+                "each other, and cannot be matched. Use models whose labels stand for themselves "
+                "(training.loss=bce)."
+            )
+    known = set(teacher.labels)
+    missing = [label for label in student.labels if label not in known]
+    if missing:
+        raise CheckpointError(
+            f"the teacher does not know {len(missing)} of the student's labels: "
+            f"{', '.join(missing[:NAMES_SHOWN])}. Name another teacher."
+        )
+
+
 def matched(student: Checkpoint, both: Both, origin: dict[str, Any]) -> Checkpoint:
     """A copy of `student` whose last layer is scaled and shifted by `match_moments`.
 
-    Thresholds do not stay: they were those of other scores.
+    Thresholds, metrics and what else was told of the student do not stay: they were those of other
+    scores.
 
     Args:
+        both: of a pair that passes `check_can_match`.
         origin: of teacher and clips, for the provenance.
-
-    Raises:
-        CheckpointError: the teacher lacks labels of its, or they exclude each other (softmax).
     """
-    if student.config.activation != "sigmoid":
-        raise CheckpointError(
-            f"a {student.config.activation} student cannot be matched: its scores depend on each "
-            "other. Use one whose labels stand for themselves (training.loss=bce)."
-        )
-    if list(both.labels) != list(student.labels):
-        raise CheckpointError(
-            f"the teacher knows {len(both.labels)} of the student's {len(student.labels)} "
-            "labels; to be matched, it must know all."
-        )
     result = copy.deepcopy(student)
     result.model.scale_logits(*match_moments(both.student, both.teacher))
     provenance = {**result.config.provenance, "matched": origin | {"clips": len(both.clips)}}
     provenance.pop("thresholds", None)
-    update = {"thresholds": None, "provenance": provenance}
+    update = {"thresholds": None, "provenance": provenance, "metrics": {}, "about": {}}
     result.config = result.config.model_copy(update=update)
     return result

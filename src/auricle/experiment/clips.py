@@ -1,12 +1,15 @@
 """From a recipe's section `data` to the clips of both sides, before any sound is opened."""
 
 import math
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from auricle import data, inference
 from auricle.checkpoint import Checkpoint
 from auricle.data import Manifest
+from auricle.data.clips import Joined
 from auricle.errors import ConfigError, DataError
 from auricle.experiment.recipe import DataConfig, Recipe
 from auricle.inference import windows
@@ -81,9 +84,23 @@ def _divided(recipe: Recipe) -> tuple[Manifest, Manifest | None, tuple[int, ...]
         data.read(Path(each.source), labelled=False).select(each.train_split)
         for each in recipe.data.more
     ]
-    clips = [clip for each in (train, *more) for clip in each.clips]
-    sizes = tuple(len(each.clips) for each in (train, *more))
-    return replace(train, clips=clips), validation, sizes
+    if validation is not None:
+        _check_apart(more, validation)
+    parts = [each.clips for each in (train, *more)]
+    sizes = tuple(map(len, parts))
+    return replace(train, clips=Joined(parts)), validation, sizes
+
+
+def _check_apart(more: Sequence[Manifest], validation: Manifest) -> None:
+    """Refuse further sets to learn from that hold clips which validate."""
+    validating = set(map(os.path.abspath, validation.table.paths()))
+    for number, each in enumerate(more):
+        both = [path for path in each.table.paths() if os.path.abspath(path) in validating]
+        if both:
+            raise DataError(
+                f"{each.source}: {len(both)} of its clips validate, too; the first is {both[0]}. "
+                f"Name a split of it (data.more[{number}].train_split), or leave these clips out."
+            )
 
 
 def read_teacher(name: str, loss: str) -> Checkpoint:

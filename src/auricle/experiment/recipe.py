@@ -55,7 +55,7 @@ class DataConfig(Settings):
         if len(given) > 1:
             raise ValueError(f"{given[0]} and {given[1]} cannot be given together; choose one")
         shares = sum(each.share for each in self.more)
-        if shares >= 1:
+        if shares > 1 - 1e-6:  # sums of decimal fractions are not exact
             raise ValueError(
                 f"the shares of more add up to {shares:g}; they must leave source some"
             )
@@ -156,15 +156,9 @@ class Recipe(Settings):
         """Refuse what makes no sense with a teacher, and what makes none without."""
         if self.distillation is None and self.overlap.rate:
             raise ValueError("overlap.rate needs distillation: its scenes have no labels")
+        self._check_sets()
         if self.are_labelled:
-            if self.data.more:
-                raise ValueError("data.more needs distillation or pretraining: it has no labels")
             return
-        if self.data.more and self.training.sampling not in ("shuffle", "length"):
-            raise ValueError(
-                f"data.more and training.sampling {self.training.sampling!r} cannot be given "
-                "together; use shuffle or length"
-            )
         if self.distillation is not None and self.pretraining is not None:
             raise ValueError("distillation and pretraining cannot be given together; choose one")
         for_labels = {
@@ -188,6 +182,22 @@ class Recipe(Settings):
             }
         for setting in (name for name, is_set in for_labels.items() if is_set):
             raise ValueError(f"{setting} and {kind} cannot be given together; choose one")
+
+    def _check_sets(self) -> None:
+        """Refuse several sets, and draws by length, where they make no sense."""
+        sampling = self.training.sampling
+        if self.are_labelled and self.data.more:
+            raise ValueError("data.more needs distillation or pretraining: it has no labels")
+        if self.are_labelled and sampling == "length":
+            raise ValueError(
+                "training.sampling 'length' needs distillation or pretraining: a recording with "
+                "labels is looked through whole for each crop"
+            )
+        if self.data.more and sampling not in ("shuffle", "length"):
+            raise ValueError(
+                f"data.more and training.sampling {sampling!r} cannot be given together; use "
+                "shuffle or length"
+            )
 
     def _check_early_stop(self) -> None:
         if self.folds is not None:

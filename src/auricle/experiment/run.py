@@ -228,10 +228,11 @@ def _save(parts: _Parts, place: Path, record: Record, weights: Weights) -> None:
 
 def _provenance(recipe: Recipe) -> dict[str, Any]:
     teacher = {"teacher": _called(recipe.distillation.teacher)} if recipe.distillation else {}
+    more = [f"{_called(each.source)} (share {each.share:g})" for each in recipe.data.more]
     return {
         "recipe": recipe.name,
         "seed": recipe.seed,
-        "data": _called(recipe.data.source),
+        "data": ", ".join([_called(recipe.data.source), *more]),
         "initial_weights": recipe.initial_weights and _called(recipe.initial_weights),
         **teacher,
         "auricle": auricle.__version__,
