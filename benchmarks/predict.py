@@ -1,6 +1,6 @@
 """How long `auricle predict` takes on a clip of five seconds, from process start, and for what.
 
-    python benchmarks/predict.py [--model esc10] [--repeats 5]
+    python benchmarks/predict.py [--model tagger] [--repeats 5]
 
 The best of the repeats is printed: whatever else the machine does only adds to it. CPU seconds
 are those of all threads.
@@ -61,7 +61,7 @@ def report(name: str, seconds: list[tuple[float, float]]) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="esc10", help="as for auricle predict")
+    parser.add_argument("--model", default="tagger", help="as for auricle predict")
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -21,6 +21,7 @@ import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
+from PIL import Image
 from speech_engines import EngineMissing, Flite, Voice
 
 Waveform = NDArray[np.float64]  # (S,)
@@ -69,9 +70,16 @@ def write_page(out: Path, folder: Path, model: str) -> None:
             ask(folder, *command, "--plot", f"{out}/{name}.png"),
             ask(folder, *command, *GROUP),
         ]
+        shrink(out / f"{name}.png")
         print("".join(shown), end="")
         sections.append(section(name, example.words, model, shown))
     (out / "README.md").write_text("\n".join(sections), encoding="utf-8")
+
+
+def shrink(picture: Path) -> None:
+    """Store a picture with 64 colours, a quarter as large: it stays in the history for ever."""
+    with Image.open(picture) as image:
+        image.convert("RGB").quantize(64).save(picture, optimize=True)
 
 
 GROUP = ("--group", "--top", "3")

@@ -37,6 +37,7 @@ def test_json_holds_all_of_it():
     assert len(keywords["labels"]) == 12
     assert (keywords["sample_rate"], keywords["thresholds"]) == (16_000, False)
     assert len(keywords["scores"]) == 4
+    assert (len(rows["tagger"]["labels"]), rows["tagger"]["thresholds"]) == (527, True)
     assert keywords["speed"]["milliseconds"] > 0
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -70,7 +71,15 @@ def test_the_page_shows_each_sound_and_what_cannot_be_made_is_named(
         raise answers.demo.NoRecordingError("no network.")
 
     asked = []
-    monkeypatch.setattr(answers, "ask", lambda folder, *words: asked.append(words) or "answer\n")
+
+    def answer(folder, *words):
+        asked.append(words)
+        if "--plot" in words:
+            noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(words[words.index("--plot") + 1])
+        return "answer\n"
+
+    monkeypatch.setattr(answers, "ask", answer)
     examples = {
         "dogs": answers.Example("Dogs.", no_recording),
         "mains_hum": answers.Example("Mains hum.", answers.hum),
@@ -80,6 +89,8 @@ def test_the_page_shows_each_sound_and_what_cannot_be_made_is_named(
     assert capsys.readouterr().out == "without dogs: no network.\nanswer\nanswer\n"
     assert [words[0] for words in asked] == ["mains_hum.wav", "mains_hum.wav"]
     assert soundfile.info(tmp_path / "mains_hum.wav").duration == 5.0
+    with Image.open(tmp_path / "mains_hum.png") as picture:
+        assert len(picture.getcolors()) <= 64
     text = (tmp_path / "README.md").read_text()
     assert "## Mains hum\n\nMains hum.\n\n![Mains hum](mains_hum.png)\n" in text
     assert "$ auricle predict mains_hum.wav --model tagger --group --top 3\nanswer\n" in text

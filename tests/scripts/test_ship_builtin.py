@@ -11,7 +11,7 @@ from auricle import checkpoint
 from auricle.checkpoint import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-NAMES = ("esc10", "keywords")
+NAMES = ("esc10", "keywords", "tagger")
 SPEED = {"sound_seconds": 10, "milliseconds": 12.34, "hardware": "an abacus"}
 
 

@@ -13,7 +13,7 @@ from auricle.errors import ConfigError, UserError
 if TYPE_CHECKING:
     from auricle.inference import Classifier, Segment
 
-DEFAULT_MODEL = "esc10"
+DEFAULT_MODEL = "tagger"
 
 
 def predict(  # noqa: PLR0913 - one parameter for each option

@@ -67,7 +67,7 @@ def train(  # noqa: PLR0913 - one parameter for each option
 
       auricle train --resume runs/short
 
-      auricle train --data sounds/ --from esc10 --out runs/sounds
+      auricle train --data sounds/ --from tagger --out runs/sounds
 
       auricle predict new.wav --model runs/sounds/best
     """
