@@ -44,15 +44,20 @@ longer() {  # probabilities, too: rare labels have to be heard, not only to vary
     distillation.probabilities=20
 }
 
-long() {  # the positions of 10 s, from those of 5 s
-  distil "$WORK/run_long" tagger initial_weights="$WORK/run_longer/last" model.max_frames=1008 \
+long() { to_ten_seconds run_longer run_long tagger; }
+
+to_ten_seconds() {  # FROM RUN RECIPE: positions of 10 s, from those of 5 s
+  distil "$WORK/$2" "$3" initial_weights="$WORK/$1/last" model.max_frames=1008 \
     data.crop_seconds=10 front_end.statistics=initial training.epochs=1 \
     training.optimizer.learning_rate=3e-4 distillation.probabilities=20
 }
 
 tagger() { finish run_long tagger; }
 
-tiny() { distil "$WORK/run_tiny" tagger_tiny; }
+tiny() {
+  distil "$WORK/run_tiny" tagger_tiny
+  to_ten_seconds run_tiny run_tiny_long tagger_tiny
+}
 
 finish() {  # RUN NAME: the spread of the teacher's answers, thresholds, scores, the shipped model
   local run=$1 model="$WORK/$1/matched" scores="$WORK/scores/$1"
