@@ -10,9 +10,9 @@ import torch
 
 from auricle import checkpoint
 from auricle.config import from_dict
-from auricle.data import ClipDataset
+from auricle.data import ClipDataset, collate
 from auricle.errors import ConfigError, DataError
-from auricle.experiment import Recipe, read, run
+from auricle.experiment import Recipe, feeds, read, run
 from auricle.experiment.clips import select_clips
 from auricle.training.history import History
 
@@ -204,3 +204,25 @@ def test_a_missing_set_is_named_before_anything_is_read(folders, tmp_path, monke
     assert str(caught.value) == (
         f"{path}: data.more[0].source: no such file or folder: {Path(tmp_path / 'birds')}."
     )
+
+
+def test_batches_of_similar_lengths_are_what_is_trained_on(tmp_path, monkeypatch):
+    (tmp_path / "sounds").mkdir()
+    random = np.random.default_rng(0)
+    for number in range(40):
+        noise = random.normal(0, 0.1, 4000 + 4000 * (number % 2))
+        soundfile.write(tmp_path / "sounds" / f"{number}.wav", noise, 16_000)
+    lengths = []
+
+    def noted(items):
+        batch = collate(items)
+        lengths.append(set(batch.lengths.tolist()))
+        return batch
+
+    monkeypatch.setattr(feeds.data, "collate", noted)
+    settings = {"similar_lengths": True, "epochs": 2}
+    whole = values(tmp_path, [], settings, source=str(tmp_path / "sounds"))
+    pretrain(whole, tmp_path / "run")
+    assert len(lengths) == 16
+    assert sum(len(each) == 1 for each in lengths) == 16
+    assert {max(each) for each in lengths} == {4000, 8000}

@@ -10,12 +10,14 @@ from auricle.data import Clip
 from auricle.data.clips import Clips
 from auricle.training.sampling import (
     Repeated,
+    SimilarLengths,
     Weighted,
     balanced_weights,
     crops_in,
     shared_weights,
     square_root_weights,
 )
+from auricle.training.shuffle import Shuffle
 
 
 def weights_of(labels):
@@ -92,3 +94,55 @@ def test_each_of_several_sets_gets_its_share_whatever_its_size():
     draws = torch.tensor(list(Weighted(range(13), 0, weights, 2000))) % 13
     assert len(draws) == 2000
     assert (draws < 10).float().mean().item() == pytest.approx(0.25, abs=0.03)
+
+
+@pytest.fixture
+def seconds():
+    """Of 1003 clips: many short ones, a few long ones."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(1003, generator=generator).square() * 10
+
+
+def padded(indices, seconds, batch_size=8):
+    """Seconds that are computed: of each batch as many times the longest as it has clips."""
+    batches = torch.tensor(indices).split(batch_size)
+    return sum(len(batch) * seconds[batch % len(seconds)].max().item() for batch in batches)
+
+
+def test_batches_of_similar_lengths_hold_hardly_any_padding(seconds):
+    order = Shuffle(range(1003), 0)
+    indices = list(SimilarLengths(order, seconds, 8))
+    assert sorted(indices) == list(range(1003))
+    assert padded(list(order), seconds) > 2 * seconds.sum()
+    assert padded(indices, seconds) < 1.1 * seconds.sum()
+
+
+def test_batches_of_similar_lengths_come_in_any_order(seconds):
+    sampler = SimilarLengths(Shuffle(range(1003), 0), seconds, 8)
+    first = list(sampler)
+    longest = torch.tensor([seconds[batch].max() for batch in torch.tensor(first[:1000]).split(8)])
+    assert abs(torch.corrcoef(torch.stack([longest, torch.arange(125.0)]))[0, 1]) < 0.3
+    assert list(sampler) == first
+    sampler.set_epoch(1)
+    second = list(sampler)
+    assert sorted(second) == sorted(first) and second != first
+    assert {frozenset(batch) for batch in zip(*[iter(first)] * 8, strict=False)}.isdisjoint(
+        frozenset(batch) for batch in zip(*[iter(second)] * 8, strict=False)
+    )
+
+
+def test_the_rest_of_a_batch_is_no_batch_of_the_longest(seconds):
+    rests = []
+    sampler = SimilarLengths(Shuffle(range(1003), 0), seconds, 8)
+    for epoch in range(20):
+        sampler.set_epoch(epoch)
+        rests += list(sampler)[1000:]
+    assert seconds[rests].mean().item() == pytest.approx(seconds.mean().item(), abs=1.2)
+
+
+def test_further_draws_of_a_clip_are_as_long_as_it_is(seconds):
+    counts = crops_in(seconds, 2.0)
+    sampler = SimilarLengths(Repeated(range(1003), 0, counts), seconds, 8)
+    indices = list(sampler)
+    assert len(indices) == len(sampler) == int(counts.sum())
+    assert padded(indices, seconds) < 1.1 * (seconds * counts).sum()

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 
 from auricle import data
@@ -11,7 +12,14 @@ from auricle.experiment.clips import Clips
 from auricle.experiment.recipe import Recipe
 from auricle.inference import windows
 from auricle.training import Machine
-from auricle.training.sampling import WEIGHTS, Repeated, Weighted, crops_in, shared_weights
+from auricle.training.sampling import (
+    WEIGHTS,
+    Repeated,
+    SimilarLengths,
+    Weighted,
+    crops_in,
+    shared_weights,
+)
 from auricle.training.shuffle import Shuffle
 from auricle.training.stopping import ignore_signals
 
@@ -56,12 +64,21 @@ def clip_feeds(recipe: Recipe, clips: Clips, trained: Checkpoint, machine: Machi
 
 
 def _order(recipe: Recipe, clips: Clips, dataset: data.ClipDataset, crop_seconds: float) -> Shuffle:
+    training, count = recipe.training, len(dataset)
+    wants_seconds = training.similar_lengths or training.sampling == "length"
+    seconds = data.durations(clips.train.clips) if wants_seconds else torch.zeros(count)
+    order = _draws(recipe, clips, dataset, crops_in(seconds, crop_seconds))
+    if not training.similar_lengths:
+        return order
+    return SimilarLengths(order, seconds.clamp(max=crop_seconds), training.batch_size)
+
+
+def _draws(recipe: Recipe, clips: Clips, dataset: data.ClipDataset, crops: Tensor) -> Shuffle:
+    """Which clips an epoch has; `crops` (N,) says how many fit into each."""
     sampling, more = recipe.training.sampling, recipe.data.more
     if sampling in WEIGHTS:
         return Weighted(dataset, recipe.seed, WEIGHTS[sampling](clips.train.table))
-    counts = torch.ones(len(dataset), dtype=torch.int64)
-    if sampling == "length":
-        counts = crops_in(data.durations(clips.train.clips), crop_seconds)
+    counts = crops if sampling == "length" else torch.ones_like(crops)
     if more:
         shares = [1 - sum(each.share for each in more), *(each.share for each in more)]
         weights = shared_weights(counts, clips.sizes, shares)

@@ -16,6 +16,8 @@ from torch import Tensor
 from auricle.data.clips import Clips
 from auricle.training.shuffle import Shuffle, mix_seeds
 
+SORTED_BATCHES = 50  # together: more pad less, but the same clips meet more often
+
 
 class Weighted(Shuffle):
     """Clips drawn with replacement by `weights` `(N,)`, as many an epoch as there are.
@@ -63,6 +65,48 @@ class Repeated(Shuffle):
         indices = clips + (torch.arange(len(self)) - first) * len(self.counts)
         generator = torch.Generator().manual_seed(mix_seeds(self.seed, self.epoch))
         yield from indices[torch.randperm(len(self), generator=generator)].tolist()
+
+
+class SimilarLengths(Shuffle):
+    """The clips of another order, in batches of about the same length.
+
+    In every stretch of 50 batches clips are sorted by length and cut into batches; then batches
+    are shuffled. A batch that is not full stays the last.
+
+    Args:
+        order: which clips an epoch has.
+        seconds: of each clip `(N,)`, as long as it will be heard.
+        batch_size: clips of a whole batch.
+    """
+
+    def __init__(self, order: Shuffle, seconds: Tensor, batch_size: int):
+        super().__init__(seconds, order.seed)
+        self.order = order
+        self.seconds = seconds
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch (from 0) the next order is for; call it before iterating."""
+        super().set_epoch(epoch)
+        self.order.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[int]:
+        """The indices of `order`."""
+        indices = torch.tensor(list(self.order))
+        sorted_stretches = [
+            stretch[self.seconds[stretch % len(self.seconds)].argsort(stable=True)]
+            for stretch in indices.split(SORTED_BATCHES * self.batch_size)
+        ]
+        # The rest of a batch must be the last of all: of random clips, not of the longest.
+        full = len(indices) // self.batch_size * self.batch_size
+        rest, places = indices[full:], torch.cat(sorted_stretches)
+        batches = places[~torch.isin(places, rest)].view(-1, self.batch_size)
+        generator = torch.Generator().manual_seed(mix_seeds(self.seed, self.epoch, 1))
+        yield from batches[torch.randperm(len(batches), generator=generator)].flatten().tolist()
+        yield from rest.tolist()
 
 
 def crops_in(seconds: Tensor, crop_seconds: float) -> Tensor:

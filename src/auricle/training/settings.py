@@ -27,6 +27,8 @@ class TrainingConfig(Settings):
     # balanced: every label is drawn as often; square_root: half way (on a logarithmic scale) to it;
     # length: a recording as often as crops fit into it.
     sampling: Literal["shuffle", "balanced", "square_root", "length"] = "shuffle"
+    # Clips of a batch are about as long as each other, so that less is computed on padding.
+    similar_lengths: bool = False
     freeze: Literal["none", "backbone"] = "none"  # backbone: only what is new to the weights learns
     # Decay of an exponential moving average of the weights, which is then what is validated and
     # saved; 0: none.
