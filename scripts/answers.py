@@ -21,7 +21,6 @@ import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
-from PIL import Image
 from speech_engines import EngineMissing, Flite, Voice
 
 Waveform = NDArray[np.float64]  # (S,)
@@ -78,6 +77,8 @@ def write_page(out: Path, folder: Path, model: str) -> None:
 
 def shrink(picture: Path) -> None:
     """Store a picture with 64 colours, a quarter as large: it stays in the history for ever."""
+    from PIL import Image  # with matplotlib, which pictures need
+
     with Image.open(picture) as image:
         image.convert("RGB").quantize(64).save(picture, optimize=True)
 

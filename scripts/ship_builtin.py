@@ -114,7 +114,8 @@ def keep(source: Path, target: Path, names: tuple[str, ...]) -> None:
 
 def without_places(text: str) -> str:
     """`text` with the last two parts of every path: the rest is this machine's."""
-    return re.sub(r"(?<![^\s,\"])(?!https?:)[^\s,\"]*/([^\s,\"/]+/[^\s,\"/]+)", r"\1", text)
+    part = r"[^\s,\"'()\[\]{}<>=/]+"
+    return re.sub(rf"(?<![^\s,\"'(\[{{<=])(?!https?:)/?(?:{part}/)+({part}/{part})", r"\1", text)
 
 
 def esc10() -> Facts:
@@ -175,7 +176,7 @@ TAGGER_SCORES = {
 }
 
 
-def tagger(name: str, runs: list[str], summary: str) -> Facts:
+def tagger(runs: list[str], summary: str) -> Facts:
     """The last of `runs`, each of which went on from the one before."""
     folder = TAGGER_RESULTS / runs[-1]
     zero_shot, probe, agreement = (
@@ -220,9 +221,9 @@ def tagger(name: str, runs: list[str], summary: str) -> Facts:
         data=TAGGER_DATA,
         scores=scores,
         training={
-            "command": f"scripts/train_tagger.sh {name}",
+            "command": "scripts/train_tagger.sh",
             "hours": f"{sum(line['seconds'] for line in lines) / 3600:.1f}",
-            "hardware": HARDWARE,
+            "hardware": "one, then two CPU cores that other work shared",
         },
     )
 
@@ -256,9 +257,7 @@ MODELS = {
     "tagger": Model(
         "run_long/matched",
         keep_tagger_logs,
-        lambda: tagger(
-            "tagger", ["short", "longer", "long"], "Names everyday sound: AudioSet's 527 labels."
-        ),
+        lambda: tagger(["short", "longer", "long"], "Names everyday sound: AudioSet's 527 labels."),
     ),
 }
 

@@ -61,7 +61,8 @@ tiny() {
 
 finish() {  # RUN NAME: the spread of the teacher's answers, thresholds, scores, the shipped model
   local run=$1 model="$WORK/$1/matched" scores="$WORK/scores/$1"
-  if [ ! -e "$model" ]; then
+  if [ ! -e "$model" ] || [ "$model" -ot "$WORK/$run/last" ]; then
+    rm -rf "$model"
     $auricle match "$WORK/$run/last" "$TEACHER" --data "$SOUNDS" --split train --out "$model"
   fi
   $auricle agree "$model" "$TEACHER" --data "$SOUNDS" --split validation --calibrate \

@@ -13,6 +13,7 @@ import torch
 
 from auricle.audio import SOUND_SUFFIXES
 from auricle.data import Clip, Manifest, check_labels, leaks, read, save_soft_targets, write
+from auricle.data.clips import Joined
 from auricle.errors import AudioError, DataError, DataWarning, MissingExtraError
 
 
@@ -664,3 +665,13 @@ def test_reading_warns_of_leaks(table):
         f"{source}: groups of clips stand in more than one split or fold, "
         "so scores will be too high: g (in all 1)."
     )
+
+
+def test_joined_clips_are_one_sequence(tmp_path):
+    first, second = ([Clip(tmp_path / f"{name}{i}.wav", ()) for i in range(3)] for name in "ab")
+    joined = Joined([first, second])
+    assert list(joined) == [*first, *second]
+    assert (len(joined), joined[-1], joined[-4]) == (6, second[2], first[2])
+    assert joined[2:4] == [first[2], second[0]]
+    with pytest.raises(IndexError):
+        joined[6]

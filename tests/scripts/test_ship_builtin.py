@@ -103,6 +103,9 @@ def test_the_speed_is_that_of_ten_seconds(cards, tiny_model):
         ("scripts/train_tagger.sh", "scripts/train_tagger.sh"),
         ("https://github.com/a/b", "https://github.com/a/b"),
         ("a/b.wav,dog", "a/b.wav,dog"),
+        ("source: '/root/a/b/c.csv'", "source: 'b/c.csv'"),
+        ("[/root/a/b.csv, x]", "[a/b.csv, x]"),
+        ("see (https://github.com/a/b/c)", "see (https://github.com/a/b/c)"),
     ],
 )
 def test_of_paths_the_last_two_parts_are_kept(script, text, kept):

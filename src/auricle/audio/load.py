@@ -36,7 +36,7 @@ def load_part(source: Source, sample_rate: int, start: float, seconds: float) ->
 
     It costs the same wherever it lies, except in MP4, WebM, AAC and MP3 without a length in its
     header, which are decoded up to there. A part is not to the last bit what `load` gives: at its
-    edges where it is resampled, and by up to 1e-3 where the codec remembers what came before.
+    edges where it is resampled, and by up to 2e-3 where the codec remembers what came before.
 
     Returns:
         float32 `(S,)`, S at most `round(seconds * sample_rate)`: less where the sound ends sooner.

@@ -116,16 +116,26 @@ class ClipDataset(Dataset[Item]):
             return audio.load(clip.sound(), self.sample_rate)
         random = np.random.default_rng((self.seed, int(self._epoch), index))
         sound = clip.sound()
-        if self.labels is None:
-            seconds = audio.duration(sound)
-            if seconds > max(LONG_SECONDS, self.crop_size / self.sample_rate):
-                return self._part(sound, seconds, random)
-        waveform = audio.load(sound, self.sample_rate)
+        waveform, seconds = self._measure(sound) if self.labels is None else (None, 0.0)
+        if seconds > max(LONG_SECONDS, self.crop_size / self.sample_rate):
+            return self._part(sound, seconds, random)
+        if waveform is None:
+            waveform = audio.load(sound, self.sample_rate)
         if len(waveform) > self.crop_size:
             starts = sounding_starts(waveform, self.crop_size)
             start = int(starts[random.integers(len(starts))])
             waveform = audio.crop(waveform, start, self.crop_size)
         return waveform
+
+    def _measure(self, sound: audio.Source) -> tuple[Tensor | None, float]:
+        """How long a sound is, in seconds; and the sound, if it had to be decoded and is short."""
+        info = audio.probe(sound)
+        if info.is_exact:
+            return None, info.duration or 0.0
+        blocks = audio.blocks(sound, self.sample_rate, LONG_SECONDS)
+        first = next(blocks)
+        rest = sum(map(len, blocks))
+        return None if rest else first, (len(first) + rest) / self.sample_rate
 
     def _part(self, sound: audio.Source, seconds: float, random: np.random.Generator) -> Tensor:
         """A crop of a long recording: of a few draws the first that is not silent."""

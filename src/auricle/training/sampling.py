@@ -18,6 +18,8 @@ from auricle.training.shuffle import Shuffle, mix_seeds
 
 SORTED_BATCHES = 50  # together: more pad less, but the same clips meet more often
 
+JITTER = 0.3  # of a length, before sorting
+
 
 class Weighted(Shuffle):
     """Clips drawn with replacement by `weights` `(N,)`, as many an epoch as there are.
@@ -70,8 +72,8 @@ class Repeated(Shuffle):
 class SimilarLengths(Shuffle):
     """The clips of another order, in batches of about the same length.
 
-    In every stretch of 50 batches clips are sorted by length and cut into batches; then batches
-    are shuffled. A batch that is not full stays the last.
+    In every stretch of 50 batches clips are sorted by length, give or take a sixth, and cut into
+    batches; then batches are shuffled. A batch that is not full stays the last.
 
     Args:
         order: which clips an epoch has.
@@ -96,15 +98,19 @@ class SimilarLengths(Shuffle):
     def __iter__(self) -> Iterator[int]:
         """The indices of `order`."""
         indices = torch.tensor(list(self.order))
+        generator = torch.Generator().manual_seed(mix_seeds(self.seed, self.epoch, 1))
+        # Of exactly the same length are the draws of one clip, which should not meet in a batch.
+        jitter = 1 + JITTER * torch.rand(len(indices), dtype=torch.float64, generator=generator)
+        seconds = self.seconds[indices % len(self.seconds)] * jitter
+        size = SORTED_BATCHES * self.batch_size
         sorted_stretches = [
-            stretch[self.seconds[stretch % len(self.seconds)].argsort(stable=True)]
-            for stretch in indices.split(SORTED_BATCHES * self.batch_size)
+            stretch[lengths.argsort()]
+            for stretch, lengths in zip(indices.split(size), seconds.split(size), strict=True)
         ]
         # The rest of a batch must be the last of all: of random clips, not of the longest.
         full = len(indices) // self.batch_size * self.batch_size
         rest, places = indices[full:], torch.cat(sorted_stretches)
         batches = places[~torch.isin(places, rest)].view(-1, self.batch_size)
-        generator = torch.Generator().manual_seed(mix_seeds(self.seed, self.epoch, 1))
         yield from batches[torch.randperm(len(batches), generator=generator)].flatten().tolist()
         yield from rest.tolist()
 
