@@ -90,19 +90,10 @@ def test_any_model_of_patches_is_pretrained_by_any_objective(sounds, tmp_path, n
     assert parts <= set(steps[0].split(","))
 
 
-def test_a_resumed_pretraining_gives_the_same_bits(sounds, tmp_path, monkeypatch):
+def test_a_resumed_pretraining_gives_the_same_bits(sounds, tmp_path, interrupted_in_epoch):
     run(recipe(sounds), tmp_path / "whole")
-    add = History.add
-
-    def interrupt(self, record, weights):
-        if record["epoch"] == 2:
-            raise KeyboardInterrupt
-        add(self, record, weights)
-
-    monkeypatch.setattr(History, "add", interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_in_epoch(2):
         run(recipe(sounds), tmp_path / "parts")
-    monkeypatch.setattr(History, "add", add)
     state = torch.load(tmp_path / "parts" / "state.ckpt", weights_only=True)["state_dict"]
     names = [name for name in state if ".teacher." in name and "prefix_tokens" in name]
     [name] = names

@@ -14,7 +14,6 @@ from auricle.data import ClipDataset, collate
 from auricle.errors import ConfigError, DataError
 from auricle.experiment import Recipe, feeds, read, run
 from auricle.experiment.clips import select_clips
-from auricle.training.history import History
 
 MODEL = {"name": "asda", "max_frames": 64, "patch": [8, 8], "width": 16, "depth": 1, "num_heads": 2}
 OBJECTIVE = {"clones": 2, "block": 2, "hidden_share": 0.5, "decoder": {"depth": 1, "groups": 4}}
@@ -91,22 +90,15 @@ def test_validation_clips_are_those_of_the_first_set(folders, tmp_path):
 
 
 @pytest.mark.parametrize("sampling", ["shuffle", "length"])
-def test_a_run_whose_sets_moved_goes_on_to_the_same_bits(folders, tmp_path, monkeypatch, sampling):
+def test_a_run_whose_sets_moved_goes_on_to_the_same_bits(
+    folders, tmp_path, interrupted_in_epoch, sampling
+):
     training = {"epochs": 2, "sampling": sampling}
     more = [{"source": str(folders / "few"), "share": 0.2}]
     whole = values(folders, more, training, crop_seconds=0.2)
     pretrain(whole, tmp_path / "whole")
-    add = History.add
-
-    def interrupt(self, record, weights):
-        if record["epoch"] == 2:
-            raise KeyboardInterrupt
-        add(self, record, weights)
-
-    monkeypatch.setattr(History, "add", interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_in_epoch(2):
         pretrain(whole, folders / "run")
-    monkeypatch.setattr(History, "add", add)
     (tmp_path / "copy").mkdir()
     for name in ("few", "run"):
         (folders / name).rename(tmp_path / "copy" / name)

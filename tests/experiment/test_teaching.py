@@ -85,23 +85,14 @@ def test_sounds_are_read_at_the_rate_of_whoever_hears_more(teacher, sounds):
     assert select_clips(recipe(teacher, sounds, front_end=wide)).sample_rate == 48_000
 
 
-def test_a_resumed_distillation_gives_the_same_bits(teacher, sounds, tmp_path, monkeypatch):
-    from auricle.training.history import History
-
+def test_a_resumed_distillation_gives_the_same_bits(
+    teacher, sounds, tmp_path, interrupted_in_epoch
+):
     whole = recipe(teacher, sounds)
     run(whole, tmp_path / "whole")
 
-    add = History.add
-
-    def interrupt(self, record, weights):
-        if record["epoch"] == 2:  # the state of the first is there
-            raise KeyboardInterrupt
-        add(self, record, weights)
-
-    monkeypatch.setattr(History, "add", interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_in_epoch(2):
         run(whole, tmp_path / "parts")
-    monkeypatch.setattr(History, "add", add)
     run(whole, tmp_path / "parts", resume=True)
     first, second = (
         checkpoint.load(tmp_path / name / "last").state_dict() for name in ("whole", "parts")

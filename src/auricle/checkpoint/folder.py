@@ -86,6 +86,16 @@ def save(
         ) from error
 
 
+def check_new(folder: Path) -> None:
+    """Refuse a place for a checkpoint where something lies already.
+
+    Raises:
+        CheckpointError: it is a file, or a folder that is not empty.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CheckpointError(f"{folder}: exists already. Choose a new folder for --out.")
+
+
 def store_thresholds(folder: Path, thresholds: list[float], chosen_on: dict[str, Any]) -> None:
     """Write the thresholds of the classes into the checkpoint in `folder`; weights stay untouched.
 

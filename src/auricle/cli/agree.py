@@ -9,13 +9,8 @@ from auricle.errors import NAMES_SHOWN, CheckpointError
 
 
 def agree(  # noqa: PLR0913 - one parameter for each option
-    student: Annotated[
-        str,
-        typer.Argument(
-            help="Built-in name, checkpoint folder or file, or hub id.", show_default=False
-        ),
-    ],
-    teacher: Annotated[str, typer.Argument(help="Another model.", show_default=False)],
+    student: judging.ModelArgument,
+    teacher: judging.TeacherArgument,
     data: judging.UnlabelledDataOption,
     out: judging.OutOption,
     split: judging.SplitOption = None,

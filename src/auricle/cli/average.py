@@ -29,12 +29,10 @@ def average(
       auricle average runs/mine/epoch-6 runs/mine/epoch-7 runs/mine/epoch-8 --out runs/mine/average
     """
     from auricle import averaging, checkpoint
-    from auricle.errors import CheckpointError
     from auricle.inference import names, resolve  # here, so that --help does not wait for torch
 
     names.check_distinct(models)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise CheckpointError(f"{out}: exists already. Choose a new folder for --out.")
+    checkpoint.check_new(out)
     averaged = averaging.average([(model, resolve(model)) for model in models])
     checkpoint.save(averaged, out)
     typer.echo(f"{out}: the average of {len(models)} checkpoints")

@@ -12,12 +12,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(  # noqa: PLR0913 - one parameter for each option
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="Built-in name, checkpoint folder or file, or hub id.", show_default=False
-        ),
-    ],
+    model: judging.ModelArgument,
     data: judging.DataOption,
     out: judging.OutOption,
     split: judging.SplitOption = None,

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from auricle.data import Manifest
     from auricle.evaluation import Evaluation, Failure
 
+ModelArgument = Annotated[
+    str,
+    typer.Argument(help="Built-in name, checkpoint folder or file, or hub id.", show_default=False),
+]
+TeacherArgument = Annotated[str, typer.Argument(help="Another model.", show_default=False)]
 DataOption = Annotated[
     Path,
     typer.Option(

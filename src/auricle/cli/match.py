@@ -9,13 +9,8 @@ from auricle.cli import judging
 
 
 def match(  # noqa: PLR0913 - one parameter for each option
-    student: Annotated[
-        str,
-        typer.Argument(
-            help="Built-in name, checkpoint folder or file, or hub id.", show_default=False
-        ),
-    ],
-    teacher: Annotated[str, typer.Argument(help="Another model.", show_default=False)],
+    student: judging.ModelArgument,
+    teacher: judging.TeacherArgument,
     data: judging.UnlabelledDataOption,
     out: Annotated[Path, typer.Option(help="New folder for the checkpoint.", show_default=False)],
     split: judging.SplitOption = None,
@@ -37,15 +32,13 @@ def match(  # noqa: PLR0913 - one parameter for each option
     """
     from auricle import checkpoint
     from auricle.data import read
-    from auricle.errors import CheckpointError
     from auricle.evaluation import report
     from auricle.evaluation.agreement import hear_both
     from auricle.evaluation.matching import check_can_match, matched
     from auricle.inference import Classifier, check_distinct, resolve  # here, for a quick --help
 
     check_distinct([student, teacher])
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise CheckpointError(f"{out}: exists already. Choose a new folder for --out.")
+    checkpoint.check_new(out)
     own, other = resolve(student), resolve(teacher)
     check_can_match(own, other)
     with report.writable(out):
