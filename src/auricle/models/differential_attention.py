@@ -9,7 +9,7 @@ Three published forms, told apart by settings:
 - Diff-Transformer v2 (Ye et al. 2026, as released): two query heads share key and value, lambda is
   a sigmoid of the token, one for each head; no norm.
 
-All go through `scaled_dot_product_attention`: (A1 - lambda A2) V = A1 V - lambda (A2 V).
+All go through scaled dot-product attention: (A1 - lambda A2) V = A1 V - lambda (A2 V).
 
 Shapes: B clips, N tokens, D width, H heads, K width of a head, V width of a head's values.
 """
@@ -20,11 +20,10 @@ from typing import Any, Literal, Self
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from auricle.config import Settings
 from auricle.errors import ConfigError, unknown_name
-from auricle.models.encoder import SelfAttention
+from auricle.models.encoder import SelfAttention, attend
 
 LambdaKind = Literal["fixed", "learned", "token"]
 NormKind = Literal["full", "head", "none"]
@@ -127,8 +126,7 @@ class DifferentialAttention(nn.Module):
         key = self._heads(self.key(tokens), 1 if self.config.shared_keys else 2)
         [value] = self._heads(self.value(tokens), 1)
         first, second = (
-            F.scaled_dot_product_attention(query[index], key[index % len(key)], value, mask)
-            for index in (0, 1)
+            attend(query[index], key[index % len(key)], value, mask) for index in (0, 1)
         )
         mixed = (first - self.weight(tokens) * second).transpose(1, 2)  # (B, N, H, V)
         return self.dropout(self.output(self.norm(mixed) * self.scale))

@@ -11,6 +11,24 @@ from torch.nn import functional as F
 
 from auricle.errors import ConfigError
 
+LONGEST_WIDENED = 512  # tokens; with more, 16 bits are as quick
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Scaled dot-product attention `(B, H, N, K)`; `mask` as `SelfAttention` has it.
+
+    Under autocast on a CPU short sequences are computed in float32: torch's kernel takes up to four
+    times as long for their way back in 16 bits (`benchmarks/attention.py`).
+    """
+    is_narrow = query.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+    if not is_narrow or key.shape[2] > LONGEST_WIDENED:
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    if mask is not None and mask.is_floating_point():
+        mask = mask.float()
+    with torch.autocast("cpu", enabled=False):
+        wide = (part.float() for part in (query, key, value))
+        return F.scaled_dot_product_attention(*wide, attn_mask=mask).to(query.dtype)
+
 
 class SelfAttention(nn.Module):
     """Multi-head self-attention (Vaswani et al. 2017, section 3.2).
@@ -39,7 +57,7 @@ class SelfAttention(nn.Module):
 
     def mix(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         """What every token takes from the others: `(B, N, D)`."""
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        mixed = attend(query, key, value, mask)
         return self.dropout(self.output(mixed.transpose(1, 2).flatten(2)))
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from auricle.models.encoder import DropPath, FeedForward
+from auricle.models.encoder import DropPath, FeedForward, attend
 from auricle.models.packing import TokenLayout
 
 Side = tuple[int, int]  # (rows, columns)
@@ -87,12 +87,8 @@ class PoolingAttention(nn.Module):
         query, query_layout = self.query_pool(query, layout)
         key, key_layout = self.key_pool(key, layout)
         value, _ = self.value_pool(value, layout)
-        mixed = F.scaled_dot_product_attention(
-            self._heads(query),
-            self._heads(key),
-            self._heads(value),
-            attn_mask=key_layout.attention_mask(tokens.device),
-        )
+        heads = (self._heads(part) for part in (query, key, value))
+        mixed = attend(*heads, key_layout.attention_mask(tokens.device))
         found = mixed.transpose(1, 2).flatten(2) + query
         return self.dropout(self.output(found)), query_layout
 
