@@ -68,7 +68,7 @@ def test_statistics_follow_the_initial_weights_unless_said(folder, words, expect
             ["training.epoch=3"],
             "training: unknown key 'epoch'. Did you mean 'epochs'? Known: accumulate, "
             "average_decay, average_epochs, batch_size, early_stop, epochs, freeze, "
-            "gradient_clip, label_smoothing, loggers, loss, optimizer and 4 more.",
+            "gradient_clip, label_smoothing, loggers, loss, optimizer and 5 more.",
         ),
         (
             ["sead=3"],

@@ -178,6 +178,19 @@ def test_without_validation_all_goes_the_same_way(tmp_path):
     assert len(outcome.saved) == 6  # each epoch is the last and the best
 
 
+def test_validation_comes_every_so_many_epochs_and_chooses_among_those(tmp_path):
+    class Falling(Toy):
+        def metrics(self, outputs):
+            return {"validation_loss": 0.5, "score": 1 / len(self.validated)}
+
+    outcome = run(tmp_path, toy=Falling(), epochs=5, validate_every=2)
+    validated = [record["epoch"] for record in outcome.history.records if "score" in record]
+    assert validated == [2, 4, 5]  # the last one always
+    assert len(outcome.toy.validated) == 3 * 4
+    assert (outcome.history.best["epoch"], len(outcome.saved_to("last"))) == (2, 5)
+    assert len(outcome.saved_to("best")) == 2  # the first epoch, too, until another is validated
+
+
 def test_the_average_is_validated_and_saved_and_training_goes_on_without_it(tmp_path):
     outcome = run(tmp_path, average_decay=0.9)
     toy, weights = outcome.toy, [*outcome.toy.trained[1:]]
@@ -249,6 +262,12 @@ def test_training_ends_after_some_epochs_without_a_better_one(tmp_path):
     outcome = run(tmp_path, toy=Peak(), epochs=6, early_stop=2)
     assert [record["epoch"] for record in outcome.history.records] == [1, 2, 3, 4]
     assert outcome.history.best["epoch"] == 2
+
+
+def test_training_ends_early_only_where_it_was_validated(tmp_path):
+    outcome = run(tmp_path, epochs=12, validate_every=4, early_stop=3)
+    assert len(outcome.history.records) == 8
+    assert outcome.history.best["epoch"] == 4
 
 
 @pytest.mark.parametrize(

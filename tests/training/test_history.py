@@ -51,6 +51,13 @@ def test_without_validation_the_last_epoch_is_the_best(history):
     assert saved(history) == {"last": 2, "best": 2}
 
 
+def test_an_epoch_that_was_not_validated_is_not_better_than_one_that_was(history):
+    history.add(record(1), {})
+    history.add(record(2, accuracy=0.1, validation_loss=1.0), {})
+    history.add(record(3), {})
+    assert saved(history) == {"last": 3, "best": 2}
+
+
 def test_metrics_are_one_object_an_epoch(history):
     records = [record(1, accuracy=0.5, validation_loss=1.0), record(2)]
     for each in records:

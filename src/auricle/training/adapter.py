@@ -74,6 +74,13 @@ class Adapter(lightning.LightningModule):
         self.first_piece = 0
         self.groups = _groups(step, config)
 
+    @property
+    def is_validated(self) -> bool:
+        """Whether a validation follows the present epoch."""
+        epoch, config = self.current_epoch + 1, self.config
+        is_due = epoch % config.validate_every == 0 or epoch == config.epochs
+        return self.feeds.validation is not None and is_due
+
     def train_dataloader(self) -> DataLoader:
         """Batches of this process."""
         config = self.config
@@ -97,6 +104,7 @@ class Adapter(lightning.LightningModule):
         """Make the epoch's randomness its own: a resumed run draws what an unbroken one draws."""
         torch.manual_seed(mix_seeds(self.seed, self.current_epoch, self.global_rank))
         _tell_epoch(self.trainer.train_dataloader, self.current_epoch)
+        self.trainer.check_val_every_n_epoch = 1 if self.is_validated else self.config.epochs + 1
         self.numbers = {}
         self.tally.start()
         self.faults.start("training")

@@ -21,8 +21,8 @@ SHOWN = ("train_loss", "validation_loss", "accuracy", "mAP")  # in the line for 
 class History:
     """The epochs so far, in memory and in the run's folder.
 
-    Without validation every epoch is the best so far; of equal scores the lower loss wins, then
-    the earlier epoch.
+    Of validated epochs the best score wins, of equal scores the lower loss, then the earlier epoch;
+    where none is validated yet, every epoch is the best so far.
 
     Args:
         best_by: name of the number that chooses the best epoch; larger is better.
@@ -107,8 +107,10 @@ class History:
         write_text(self.folder / METRICS_FILE, "".join(lines))
 
     def _beats(self, record: Record, other: Record) -> bool:
-        if "validation_loss" not in record:
+        if "validation_loss" not in other:
             return True
+        if "validation_loss" not in record:
+            return False
         return self._rank(record) > self._rank(other)
 
     def _rank(self, record: Record) -> tuple[float, float]:

@@ -165,7 +165,7 @@ class Journal(Checkpoint):
             return
         if (index + 1) % accumulate:
             return
-        before_validation = module.feeds.validation and index + 1 + accumulate >= pieces
+        before_validation = module.is_validated and index + 1 + accumulate >= pieces
         wait = min(self.save_seconds, 60 * VALIDATION_MINUTES) if before_validation else None
         due = trainer.is_global_zero and self._is_due(wait or self.save_seconds)
         wanted = due or bool(self.stop.number) or module.faults.too_many("training")
@@ -217,7 +217,7 @@ class Journal(Checkpoint):
 
     def _stop_early(self, trainer: lightning.Trainer, module: Adapter) -> None:
         patience = module.config.early_stop
-        if patience and self.history.records:
+        if patience and self.history.records and "validation_loss" in self.history.records[-1]:
             trainer.should_stop = self.history.epochs_since_best() >= patience
 
     def _leave(self) -> None:

@@ -13,6 +13,7 @@ class TrainingConfig(Settings):
     """Settings of a training run, whatever is trained."""
 
     epochs: int = Field(ge=1)
+    validate_every: int = Field(default=1, ge=1)  # epochs; the last one is always validated
     batch_size: int = Field(ge=1)  # clips of one step of the optimizer, over all processes
     # Parts that a process takes its share of a batch in, to need less memory; sums of rounding
     # and what the clips of a part do to each other (mixup) apart, results do not depend on it.
