@@ -26,8 +26,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
     if mask is not None and mask.is_floating_point():
         mask = mask.float()
     with torch.autocast("cpu", enabled=False):
-        wide = (part.float() for part in (query, key, value))
-        return F.scaled_dot_product_attention(*wide, attn_mask=mask).to(query.dtype)
+        mixed = F.scaled_dot_product_attention(query.float(), key.float(), value.float(), mask)
+    return mixed.to(query.dtype)
 
 
 class SelfAttention(nn.Module):

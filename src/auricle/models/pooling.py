@@ -87,8 +87,8 @@ class PoolingAttention(nn.Module):
         query, query_layout = self.query_pool(query, layout)
         key, key_layout = self.key_pool(key, layout)
         value, _ = self.value_pool(value, layout)
-        heads = (self._heads(part) for part in (query, key, value))
-        mixed = attend(*heads, key_layout.attention_mask(tokens.device))
+        mask = key_layout.attention_mask(tokens.device)
+        mixed = attend(self._heads(query), self._heads(key), self._heads(value), mask)
         found = mixed.transpose(1, 2).flatten(2) + query
         return self.dropout(self.output(found)), query_layout
 
