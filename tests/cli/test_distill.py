@@ -73,6 +73,88 @@ def test_teacher_and_sounds_are_those_of_the_command(parts):
     assert checkpoint.load(parts / "run" / "best").labels == ["dog", "cat"]
 
 
+def test_sounds_without_splits_or_labels_need_no_setting(parts):
+    recipe = yaml.safe_load((parts / "small.yaml").read_text())
+    recipe["data"] = {
+        "source": "elsewhere",
+        "train_split": "train",
+        "validation_split": "validation",
+        "workers": 0,
+    }
+    recipe["training"]["sampling"] = "square_root"
+    (parts / "split.yaml").write_text(yaml.safe_dump(recipe))
+    sounds, teacher = parts / "sounds", str(parts / "teacher")
+    words = [str(parts / "split.yaml"), "--teacher", teacher, "--out", str(parts / "run")]
+    result = run(*words, "--data", str(sounds))
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.splitlines()[:2] == [
+        f"{sounds}: no split 'train': a tenth of the clips validates.",
+        f"{sounds}: clips without labels: all are drawn alike, not by square_root.",
+    ]
+    stored = yaml.safe_load((parts / "run" / "recipe.yaml").read_text())
+    assert (stored["data"]["validation_share"], stored["data"]["train_split"]) == (0.1, None)
+    assert stored["training"]["sampling"] == "shuffle"
+
+
+def test_splits_and_labels_that_are_there_are_used(parts):
+    recipe = yaml.safe_load((parts / "small.yaml").read_text())
+    del recipe["data"]["validation_share"]
+    recipe["data"] |= {"train_split": "train", "validation_split": "validation"}
+    recipe["training"]["sampling"] = "square_root"
+    (parts / "split.yaml").write_text(yaml.safe_dump(recipe))
+    lines = ["path,labels,split"]
+    lines += [
+        f"sounds/{number}.wav,x,{'validation' if number > 3 else 'train'}" for number in range(6)
+    ]
+    (parts / "sounds.csv").write_text("\n".join(lines))
+    words = [str(parts / "split.yaml"), "--teacher", str(parts / "teacher")]
+    result = run(*words, "--data", str(parts / "sounds.csv"), "--out", str(parts / "run"))
+    assert result.exit_code == 0, result.stderr
+    assert "drawn alike" not in result.stderr and "a tenth" not in result.stderr
+    stored = yaml.safe_load((parts / "run" / "recipe.yaml").read_text())
+    assert stored["data"]["validation_split"] == "validation"
+    assert stored["training"]["sampling"] == "square_root"
+
+
+def test_sounds_that_cannot_be_read_are_no_reason_for_a_traceback(parts):
+    for path in (parts / "sounds").iterdir():
+        path.write_text("not a sound")
+    words = [str(parts / "small.yaml"), "--teacher", str(parts / "teacher")]
+    result = run(*words, "--data", str(parts / "sounds"), "--out", str(parts / "run"))
+    assert result.exit_code == 2
+    assert result.stderr.startswith(
+        f"error: {parts / 'sounds'}: of 4 training clips 0 can be heard; distillation needs two or "
+        f"more. The first that cannot: {parts / 'sounds'}"
+    )
+
+
+def test_one_clip_is_too_few_to_say_how_much_a_teacher_varies(parts):
+    for number in range(1, 6):
+        (parts / "sounds" / f"{number}.wav").unlink()
+    words = [str(parts / "small.yaml"), "data.validation_share=null"]
+    words += ["--teacher", str(parts / "teacher"), "--data", str(parts / "sounds")]
+    result = run(*words, "--out", str(parts / "run"))
+    assert (result.exit_code, result.stderr) == (
+        2,
+        f"error: {parts / 'sounds'}: of 1 training clips 1 can be heard; distillation needs two or "
+        "more.\n",
+    )
+
+
+def test_a_sound_that_is_too_short_is_skipped_and_named(parts):
+    short = parts / "sounds" / "short.wav"
+    soundfile.write(short, np.full(128, 0.1), 16_000)
+    words = [str(parts / "small.yaml"), "data.validation_share=null", "data.max_faulty_share=0.5"]
+    words += ["augmentation.speed=1.5"]
+    words += ["--teacher", str(parts / "teacher"), "--data", str(parts / "sounds")]
+    result = run(*words, "--out", str(parts / "run"))
+    assert result.exit_code == 0, result.stderr
+    assert (parts / "run" / "faults.csv").read_text().splitlines()[1] == (
+        f'{short},"{short}: 8.0 ms of sound, but at least 38.6 ms are needed. Leave it out, or '
+        'give a longer one."'
+    )
+
+
 def test_a_teacher_that_is_not_there_is_named(parts):
     result = run(str(parts / "small.yaml"), "--data", str(parts / "sounds"))
     assert result.exit_code == 2

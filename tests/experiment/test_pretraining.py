@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from auricle import checkpoint
 from auricle.cli.main import app
 from auricle.config import from_dict
-from auricle.errors import ConfigError, TrainingWarning, UserError
+from auricle.errors import ConfigError, DataWarning, TrainingWarning, UserError
 from auricle.experiment import Recipe, run
 from auricle.inference import Classifier
 from auricle.training import pretraining
@@ -88,6 +88,19 @@ def test_any_model_of_patches_is_pretrained_by_any_objective(sounds, tmp_path, n
     assert names | parts <= set(report.best)
     steps = (tmp_path / "run" / "logs" / "csv" / "metrics.csv").read_text().splitlines()
     assert parts <= set(steps[0].split(","))
+
+
+def test_a_sound_of_less_than_one_patch_is_skipped_and_named(sounds, tmp_path):
+    short = sounds / "short.wav"
+    soundfile.write(short, np.full(1000, 0.1), 16_000)
+    front_end = {"num_mels": 16, "mean": -5.0, "std": 4.0, "padding": {"frames": 0}}
+    data = {"source": str(sounds), "workers": 0, "max_faulty_share": 0.2}
+    with pytest.warns(DataWarning, match="62.5 ms of sound"):
+        run(recipe(sounds, front_end=front_end, data=data), tmp_path / "run")
+    assert (tmp_path / "run" / "faults.csv").read_text().splitlines()[1:] == [
+        f'{short},"{short}: 62.5 ms of sound, but at least 95.0 ms are needed. Leave it out, or '
+        'give a longer one."'
+    ]
 
 
 def test_a_resumed_pretraining_gives_the_same_bits(sounds, tmp_path, interrupted_in_epoch):

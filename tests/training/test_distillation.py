@@ -193,6 +193,7 @@ def test_the_mean_explains_nothing_and_constant_classes_do_not_count():
     mean = taught.mean(dim=0).expand_as(taught)
     assert explained(mean, taught) == pytest.approx(0.0)
     assert explained(taught + torch.tensor([0.0, 0.0, 1.0]), taught) == 1.0
+    assert explained(taught[:1], taught[:1]) is None  # nothing varies
 
 
 def test_logits_that_are_no_numbers_end_the_training():

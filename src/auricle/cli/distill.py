@@ -14,6 +14,7 @@ from auricle.cli.running import (
     ResumeOption,
     SaveEveryOption,
     SoundsOption,
+    read_for,
 )
 from auricle.cli.train import of_run, run, show
 from auricle.errors import ConfigError
@@ -62,8 +63,7 @@ def distill(  # noqa: PLR0913 - one parameter for each option
     from auricle.training import Machine
 
     given = [f"distillation.teacher={teacher}"] if teacher is not None else []
-    given += [f"data.source={data}"] if data is not None else []
-    recipe = experiment.read_recipe(words[0], [*given, *words[1:]])
+    recipe = read_for(words, data, given)
     if recipe.distillation is None:
         raise ConfigError(
             f"{words[0]}: has no section distillation, so it learns from labels: auricle train "

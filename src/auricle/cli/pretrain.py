@@ -15,6 +15,7 @@ from auricle.cli.running import (
     SaveEveryOption,
     SoundsOption,
     StrategyOption,
+    read_for,
 )
 from auricle.cli.train import of_run, run, show
 from auricle.errors import ConfigError
@@ -58,8 +59,7 @@ def pretrain(  # noqa: PLR0913 - one parameter for each option
     from auricle import experiment  # here, so that --help does not wait for torch
     from auricle.training import Machine
 
-    given = [f"data.source={data}"] if data is not None else []
-    recipe = experiment.read_recipe(words[0], [*given, *words[1:]])
+    recipe = read_for(words, data)
     if recipe.pretraining is None:
         raise ConfigError(
             f"{words[0]}: has no section pretraining, so it learns from labels or a teacher: "

@@ -1,9 +1,13 @@
 """The options that every command has which trains a model."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from auricle.experiment import Recipe
 
 SoundsOption = Annotated[
     Path | None,
@@ -29,3 +33,17 @@ SaveEveryOption = Annotated[
     float, typer.Option(help="Minutes after which the state of a long epoch is saved.")
 ]
 SAVE_EVERY = 15.0
+
+
+def read_for(words: list[str], data: Path | None, given: Sequence[str] = ()) -> "Recipe":
+    """The recipe that `words` names, with the settings `given` and its own; for the sounds `data`.
+
+    Raises:
+        UserError: it cannot be used.
+    """
+    from auricle import experiment  # here, so that --help does not wait for torch
+
+    overrides = [*given, *words[1:]]
+    if data is None:
+        return experiment.read_recipe(words[0], overrides)
+    return experiment.recipe_for_sounds(words[0], data, overrides)

@@ -1,12 +1,13 @@
 """Clips to batches: read, crop, pad; nothing else happens to a sound here.
 
-A clip that cannot be read ends the loading, or, with `skip_faulty`, travels as a `Fault`: `collate`
-leaves it out and lists it in `Batch.faults`. So what was skipped comes with the batch itself,
-from workers as from the main process, and whoever trains counts it there.
+A clip that cannot be read, or is too short, ends the loading, or, with `skip_faulty`, travels as a
+`Fault`: `collate` leaves it out and lists it in `Batch.faults`. So what was skipped comes with the
+batch itself, from workers as from the main process, and whoever trains counts it there.
 
 Shapes: B clips, S samples, C classes.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -61,13 +62,14 @@ class ClipDataset(Dataset[Item]):
         crop_seconds: a longer clip is cut to this, at a place drawn from `(seed, epoch, index)`,
             so that it does not depend on the number of workers; None leaves clips whole. Without
             labels, of a recording of more than 60 s nothing but the crop is decoded.
-        skip_faulty: give a `Fault` for a clip that cannot be read, instead of raising AudioError.
+        shortest_seconds: a clip with less is faulty: nothing could hear it.
+        skip_faulty: give a `Fault` for a faulty clip, instead of raising AudioError.
 
     Raises:
         DataError: a clip carries a label that is not in `labels`, or soft targets lack one.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is read, how much of it, and what may be wrong with it
         self,
         manifest: Manifest,
         labels: list[str] | None,
@@ -75,6 +77,7 @@ class ClipDataset(Dataset[Item]):
         crop_seconds: float | None = None,
         seed: int = 0,
         *,
+        shortest_seconds: float = 0.0,
         skip_faulty: bool = False,
     ):
         if labels is not None:
@@ -85,6 +88,7 @@ class ClipDataset(Dataset[Item]):
         self.labels = labels
         self.sample_rate = sample_rate
         self.crop_size = None if crop_seconds is None else round(crop_seconds * sample_rate)
+        self.shortest_size = math.ceil(shortest_seconds * sample_rate)
         self.seed = seed
         self.skip_faulty = skip_faulty
         # Shared memory: workers that live longer than one epoch see `set_epoch`, too.
@@ -105,11 +109,23 @@ class ClipDataset(Dataset[Item]):
     def __getitem__(self, index: int) -> Item:
         clip = self.clips[index % len(self)]
         try:
-            return self._waveform(clip, index), self._target(clip)
+            waveform = self._waveform(clip, index)
+            self._refuse_short(clip, waveform)
+            return waveform, self._target(clip)
         except AudioError as error:
             if not self.skip_faulty:
                 raise
             return Fault(str(clip.path), str(error))
+
+    def _refuse_short(self, clip: Clip, waveform: Tensor) -> None:
+        if len(waveform) < self.shortest_size:
+            took, wanted = (
+                1000 * size / self.sample_rate for size in (len(waveform), self.shortest_size)
+            )
+            raise AudioError(
+                f"{clip.path}: {took:.1f} ms of sound, but at least {wanted:.1f} ms are needed. "
+                "Leave it out, or give a longer one."
+            )
 
     def _waveform(self, clip: Clip, index: int) -> Tensor:
         if self.crop_size is None:

@@ -1,7 +1,7 @@
 """Experiments: a recipe becomes parts, the parts a trained model; the only room that knows all."""
 
 from auricle.experiment.grid import Grid, grid_names, read_grid, run_grid, scores_of
-from auricle.experiment.own_data import recipe_for_folder
+from auricle.experiment.own_data import recipe_for_folder, recipe_for_sounds
 from auricle.experiment.read import read_recipe, recipe_names
 from auricle.experiment.recipe import DataConfig, FrontEndConfig, Recipe
 from auricle.experiment.repeat import is_repeated, parts, repeat
@@ -28,6 +28,7 @@ __all__ = [
     "read_recipe",
     "read_search",
     "recipe_for_folder",
+    "recipe_for_sounds",
     "recipe_names",
     "repeat",
     "run",

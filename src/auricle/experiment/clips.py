@@ -27,6 +27,7 @@ class Clips:
     sample_rate: int  # of the waveforms that are asked for, in Hz
     are_labelled: bool = True  # otherwise a teacher says what is heard in them, or nobody does
     longest_seconds: float = math.inf  # that the teacher can hear
+    shortest_seconds: float = 0.0  # that it hears anything in
     sizes: tuple[int, ...] = ()  # of the sets in `train`: of data.source, and of each of data.more
 
 
@@ -70,7 +71,8 @@ def _unlabelled(recipe: Recipe, distillation: DistillationConfig) -> Clips:
     rate = max(recipe.front_end.sample_rate, teacher_rate)
     # Whole hundredths: no rounding between the rates may add a sample too many.
     longest = math.floor(100 * windows.longest_samples(teacher) / teacher_rate) / 100
-    return Clips(train, validation, teacher.labels, rate, False, longest, sizes)
+    shortest = windows.shortest_samples(teacher) / teacher_rate
+    return Clips(train, validation, teacher.labels, rate, False, longest, shortest, sizes)
 
 
 def _divided(recipe: Recipe) -> tuple[Manifest, Manifest | None, tuple[int, ...]]:

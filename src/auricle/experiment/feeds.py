@@ -26,6 +26,8 @@ from auricle.training.stopping import ignore_signals
 if TYPE_CHECKING:
     from auricle.training.fit import Feeds
 
+ROUNDING = 0.001  # seconds that a clip played faster may lose between two sample rates
+
 
 def clip_feeds(recipe: Recipe, clips: Clips, trained: Checkpoint, machine: Machine) -> "Feeds":
     """The clips to train on, in a new order each epoch, and those that validate, in their own."""
@@ -34,11 +36,20 @@ def clip_feeds(recipe: Recipe, clips: Clips, trained: Checkpoint, machine: Machi
     longest = min(
         windows.longest_samples(trained) / recipe.front_end.sample_rate, clips.longest_seconds
     )
+    heard = windows.shortest_samples(trained) / recipe.front_end.sample_rate
+    shortest = max(heard, clips.shortest_seconds)
     labels = clips.labels if clips.are_labelled else None
 
     def feed(manifest: data.Manifest, crop_seconds: float, trains: bool) -> "fit.Feed":
+        played = recipe.augmentation.speed if trains else 1.0
         dataset = data.ClipDataset(
-            manifest, labels, clips.sample_rate, crop_seconds, recipe.seed, skip_faulty=True
+            manifest,
+            labels,
+            clips.sample_rate,
+            crop_seconds,
+            recipe.seed,
+            shortest_seconds=shortest * played + ROUNDING * (played > 1),
+            skip_faulty=True,
         )
 
         def load(portions: Sampler[list[int]]) -> DataLoader:

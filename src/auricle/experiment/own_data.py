@@ -1,13 +1,15 @@
-"""A recipe for one's own sounds, without writing one: a folder, a model to start from."""
+"""Recipes for one's own sounds, without writing one."""
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
 from auricle import config, data, inference
 from auricle.data import Manifest
-from auricle.experiment.read import check
+from auricle.experiment.read import check, parse
 from auricle.experiment.recipe import Recipe
+from auricle.training.sampling import WEIGHTS
 
 # Enough for a pretrained model to learn new classes, and few enough to wait for.
 CLIPS_TO_HEAR = 6000  # over all epochs
@@ -15,6 +17,7 @@ FEWEST_EPOCHS, MOST_EPOCHS = 5, 30
 LARGEST_BATCH = 16
 STEPS_PER_EPOCH = 8  # at least, so that few clips still give steps enough
 VALIDATION_SHARE = 0.2
+UNLABELLED_VALIDATION_SHARE = 0.1  # there are many, and none is dear
 
 
 def recipe_for_folder(source: Path, model: str, overrides: list[str] | None = None) -> Recipe:
@@ -46,6 +49,41 @@ def recipe_for_folder(source: Path, model: str, overrides: list[str] | None = No
     recipe = config.from_dict(Recipe, config.override(values, overrides or []), where)
     check(recipe, where)
     return recipe
+
+
+def recipe_for_sounds(name: str, source: Path, overrides: list[str] | None = None) -> Recipe:
+    """The recipe `name`, which learns without labels, for any sounds; says what it changes.
+
+    Where they lack its splits, a tenth of them, by whole groups, validates; where they lack the
+    labels by which it draws clips, all are drawn alike.
+
+    Raises:
+        UserError: the recipe, the sounds or an override cannot be used.
+    """
+    recipe = parse(name, [f"data.source={source}", *(overrides or [])])
+    if source.exists():
+        recipe = _adapted(recipe)
+    check(recipe, name)
+    return recipe
+
+
+def _adapted(recipe: Recipe) -> Recipe:
+    manifest = data.read(Path(recipe.data.source), labelled=False)
+    settings, training = recipe.data, recipe.training
+    missing = {settings.train_split, settings.validation_split} - {None, *manifest.splits}
+    if missing:
+        sides = {"train_split": None, "validation_split": None}
+        share = {"validation_share": UNLABELLED_VALIDATION_SHARE}
+        settings = settings.model_copy(update=sides | share)
+        _say(recipe, f"no split {min(filter(None, missing))!r}: a tenth of the clips validates.")
+    if training.sampling in WEIGHTS and not all(manifest.label_sets):
+        _say(recipe, f"clips without labels: all are drawn alike, not by {training.sampling}.")
+        training = training.model_copy(update={"sampling": "shuffle"})
+    return recipe.model_copy(update={"data": settings, "training": training})
+
+
+def _say(recipe: Recipe, text: str) -> None:
+    print(f"{recipe.data.source}: {text}", file=sys.stderr)
 
 
 def _sides(manifest: Manifest) -> dict[str, Any]:

@@ -29,14 +29,22 @@ def read_recipe(source: str | Path, overrides: list[str] | None = None) -> Recip
     Raises:
         UserError: anything in the recipe, or in the manifest it names, that cannot be used.
     """
+    recipe = parse(source, overrides)
+    check(recipe, str(source))
+    return recipe
+
+
+def parse(source: str | Path, overrides: list[str] | None = None) -> Recipe:
+    """The same before its parts are checked against each other and against the data.
+
+    Raises:
+        UserError: the recipe is not there, or a setting in it is wrong.
+    """
     path = _find(source)
     where = str(source)
     values = config.override(config.read_yaml(path), overrides or [])
     recipe = config.from_dict(Recipe, _expand(values, where), where)
-    if not recipe.name:
-        recipe = recipe.model_copy(update={"name": path.stem})
-    check(recipe, where)
-    return recipe
+    return recipe if recipe.name else recipe.model_copy(update={"name": path.stem})
 
 
 def check(recipe: Recipe, where: str) -> None:

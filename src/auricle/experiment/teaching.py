@@ -7,6 +7,7 @@ from torch.utils.data import DataLoader, Subset
 
 from auricle import data
 from auricle.checkpoint import Checkpoint
+from auricle.errors import DataError
 from auricle.experiment.clips import Clips, read_teacher
 from auricle.experiment.recipe import Recipe
 from auricle.features import FeatureNoise, SpecAugment
@@ -42,16 +43,36 @@ def build_distillation(
 
 
 def _measure(recipe: Recipe, clips: Clips, teacher: Teacher) -> Spread:
-    """How much the teacher's answers vary, on training clips drawn by the recipe's seed."""
+    """How much the teacher's answers vary, on training clips drawn by the recipe's seed.
+
+    Raises:
+        DataError: fewer than two of these clips can be heard.
+    """
     crop = min(recipe.data.crop_seconds or clips.longest_seconds, clips.longest_seconds)
     dataset = data.ClipDataset(
-        clips.train, None, teacher.sample_rate, crop, recipe.seed, skip_faulty=True
+        clips.train,
+        None,
+        teacher.sample_rate,
+        crop,
+        recipe.seed,
+        shortest_seconds=clips.shortest_seconds,
+        skip_faulty=True,
     )
     generator = torch.Generator().manual_seed(recipe.seed)
     chosen = torch.randperm(len(dataset), generator=generator)[:MEASURED].tolist()
     loader = DataLoader(
         Subset(dataset, chosen), AT_ONCE, num_workers=recipe.data.workers, collate_fn=data.collate
     )
-    return measure_spread(
-        [teacher.hear(batch.waveforms, batch.lengths) for batch in loader if len(batch.waveforms)]
-    )
+    heard, faults = [], []
+    for batch in loader:
+        faults += batch.faults
+        if len(batch.waveforms):
+            heard.append(teacher.hear(batch.waveforms, batch.lengths))
+    count = len(chosen) - len(faults)
+    if count < 2:
+        first = f" The first that cannot: {faults[0].reason}" if faults else ""
+        raise DataError(
+            f"{recipe.data.source}: of {len(chosen)} training clips {count} can be heard; "
+            f"distillation needs two or more.{first}"
+        )
+    return measure_spread(heard)

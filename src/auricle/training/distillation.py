@@ -248,14 +248,17 @@ class Distillation(Step):
         return F.binary_cross_entropy_with_logits(said, likely, reduction="none").mean(dim=1)
 
 
-def explained(said: Tensor, taught: Tensor) -> float:
+def explained(said: Tensor, taught: Tensor) -> float | None:
     """Share of the variance of `taught` `(N, C)` that `said` explains, mean over the classes.
 
-    Classes that are the same for every clip are left out; below 0: the mean would say more.
+    Classes that are the same for every clip are left out; None where all are; below 0: the mean
+    would say more.
     """
     variance = taught.var(dim=0, correction=0)
     error = (said - taught).square().mean(dim=0)
     varied = variance > 0
+    if not varied.any():
+        return None
     return (1 - error[varied] / variance[varied]).mean().item()
 
 
