@@ -237,7 +237,7 @@ def test_fine_tuning_of_asda_has_the_published_numbers(name, source):
 
 @pytest.mark.parametrize(
     "name, utterance, updates",
-    [("pretrain_asda_base", 0.5, 800e3), ("pretrain_eat_base", 1, 400e3)],
+    [("pretrain_asda_base", 0.5 / 4, 800e3), ("pretrain_eat_base", 1 / 4, 400e3)],
 )
 def test_pretraining_has_the_published_numbers(name, utterance, updates, source):
     recipe = read_recipe(name, [source])

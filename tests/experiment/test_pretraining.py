@@ -9,7 +9,7 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
-from auricle import checkpoint
+from auricle import checkpoint, experiment
 from auricle.cli.main import app
 from auricle.config import from_dict
 from auricle.errors import ConfigError, DataWarning, TrainingWarning, UserError
@@ -209,6 +209,46 @@ def test_a_collapse_is_reported_once_or_ends_the_run(sounds, tmp_path, monkeypat
     )
 
 
+def test_what_says_the_sound_itself_cannot_collapse(sounds, tmp_path, monkeypatch):
+    monkeypatch.setattr(pretraining, "WATCH_EVERY", 1)
+    monkeypatch.setattr(pretraining, "LEAST_TARGET_DEVIATION", 1e6)
+    stops = {"objective": RECONSTRUCTION, "stop_at_collapse": True}
+    run(recipe(sounds, pretraining=stops), tmp_path / "run")
+
+
+def test_splits_that_a_probe_does_not_find_are_named_before_training(sounds, tmp_path):
+    clips = tmp_path / "labelled.csv"
+    first, second, *_ = sorted(sounds.rglob("*.wav"))
+    clips.write_text(f"path,labels,split\n{first},a,train\n{second},b,train\n")
+    probe = {"source": str(clips), "splits": ["train", "tset"]}
+    with pytest.raises(UserError) as caught:
+        settings = {"objective": SELF_DISTILLATION, "probe": probe}
+        run(recipe(sounds, pretraining=settings), tmp_path / "run")
+    assert str(caught.value) == (
+        f"{clips}: no clip has the split 'tset'. Splits: train. Folds: none. A probe takes each "
+        "fold in turn, or learns from one split and is judged on another: --train-split, "
+        "--test-split."
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_before_training_can_be_probed(sounds, tmp_path):
+    manifest = tmp_path / "labelled.csv"
+    paths = sorted(sounds.rglob("*.wav"))
+    rows = [f"{path},{'ab'[number % 2]},{number % 4 // 2}" for number, path in enumerate(paths)]
+    manifest.write_text("\n".join(["path,labels,fold", *rows]) + "\n")
+    run(recipe(sounds), tmp_path / "run")
+    begun = experiment.before_training(experiment.read_recipe(tmp_path / "run" / "recipe.yaml"), 0)
+    trained = checkpoint.load(tmp_path / "run" / "last")
+    assert begun.config.front_end == trained.config.front_end
+    assert begun.state_dict().keys() == trained.state_dict().keys()
+    words = ["probe", str(tmp_path / "run" / "recipe.yaml"), "--data", str(manifest)]
+    said = [CliRunner().invoke(app, [*words, "--seed", seed]) for seed in ("0", "0", "1")]
+    assert [each.exit_code for each in said] == [0, 0, 0], said[0].output
+    assert said[0].stdout.startswith("embedding   16 numbers; 8 clips")
+    assert said[0].stdout == said[1].stdout
+
+
 def test_what_comes_out_has_no_labels_and_predict_says_so(sounds, tmp_path):
     run(recipe(sounds), tmp_path / "run")
     with pytest.raises(UserError) as caught:
@@ -256,6 +296,20 @@ def test_what_comes_out_is_a_start_for_training(sounds, tmp_path):
             {"pretraining": {"objective": {**SELF_DISTILLATION, "decoder": {"groups": 3}}}},
             "pretraining.objective.decoder.groups: 3 does not divide the model's width (16).",
         ),
+        (
+            {
+                "model": {**MODEL, "name": "ast", "width": 18, "stride": [8, 8]},
+                "pretraining": {"objective": RECONSTRUCTION},
+            },
+            "pretraining.objective.decoder: its positions need a model.width that 4 divides, not "
+            "18.",
+        ),
+        (
+            {"model": {**MODEL, "name": "ast", "stride": [8, 6]}},
+            "model.stride: patches of [8, 8] overlap at a stride of [8, 6], so that what is hidden "
+            "would be seen in its neighbours. Pretrain with model.stride=[8, 8]; training may go "
+            "back to [8, 6].",
+        ),
     ],
 )
 def test_what_cannot_be_pretrained_is_refused_before_a_sound_is_read(
@@ -280,6 +334,25 @@ def test_what_cannot_be_pretrained_is_refused_before_a_sound_is_read(
         (
             {"overlap": {"rate": 0.5}},
             "test: overlap.rate needs distillation: its scenes have no labels.",
+        ),
+        ({"seeds": 3}, "test: seeds and pretraining cannot be given together; choose one."),
+        (
+            {"data": {"source": "x"}, "pretraining": {"probe": {"source": "y"}}},
+            "test: pretraining.probe needs clips that validate: data.fold, data.validation_split "
+            "or data.validation_share.",
+        ),
+        (
+            {"pretraining": {"objective": {**RECONSTRUCTION, "hidden_share": 1.0}}},
+            "test: pretraining.objective.hidden_share: Input should be less than 1, got 1.0.",
+        ),
+        (
+            {"pretraining": {"objective": {"name": "masked_reconstruction", "hiden_share": 0.5}}},
+            "test: pretraining.objective: unknown key 'hiden_share'. Did you mean 'hidden_share'? "
+            "Known: block, decoder, discrimination, hidden_share, name, reconstruction.",
+        ),
+        (
+            {"pretraining": {"objective": {"decoder": {"kernel": 4}}}},
+            "test: pretraining.objective.decoder.kernel: kernel (4) must be odd.",
         ),
     ],
 )

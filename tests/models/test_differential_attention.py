@@ -139,6 +139,11 @@ def test_a_transformer_takes_it_as_a_setting(name, form):
             {"lambda_kind": "token", "scale": None},
             "lambda_kind token starts nowhere that scale could follow: give scale.",
         ),
+        (
+            {"lambda_kind": "learned", "lambda_value": 1.0, "scale": None},
+            "lambda_value 1 leaves a scale of 1 - lambda of nothing: give scale, or a lambda_value "
+            "below 1.",
+        ),
     ],
 )
 def test_impossible_settings_are_refused(values, message):

@@ -14,7 +14,8 @@ def probe(  # noqa: PLR0913 - one parameter for each option
         str,
         typer.Argument(
             help="Built-in name, checkpoint folder or file, or hub id, with or without labels; a "
-            "size such as ham_ast-tiny, never trained; or log-mel, for plain statistics.",
+            "size such as ham_ast-tiny, never trained; a recipe file, for its model before "
+            "training; or log-mel, for plain statistics.",
             show_default=False,
         ),
     ],
@@ -45,6 +46,8 @@ def probe(  # noqa: PLR0913 - one parameter for each option
 
       auricle probe runs/pretrained/last --data esc10.csv
 
+      auricle probe runs/pretrained/recipe.yaml --data esc10.csv
+
       auricle probe log-mel --data esc10.csv --out probes/log-mel
 
       auricle probe ham_ast-tiny --data words.csv --train-split train --test-split validation
@@ -61,7 +64,13 @@ def probe(  # noqa: PLR0913 - one parameter for each option
     with report.writable(out) if out else contextlib.nullcontext():
         splits = (train_split, test_split) if train_split and test_split else None
         manifest = leave_out(read(data), without or [])
-        embedder = Embedder.load(model, device, seed)
+        if Path(model).suffix == ".yaml":
+            from auricle import experiment
+
+            begun = experiment.before_training(experiment.read_recipe(model), seed)
+            embedder = Embedder.of(begun, device)
+        else:
+            embedder = Embedder.load(model, device, seed)
         config = ProbeConfig(neighbours=neighbours, seed=seed)
         with judging.counting(len(manifest.clips)) as progress:
             found = probe_model(embedder, manifest, splits, config, batch_size, progress)

@@ -6,7 +6,7 @@ from auricle.experiment.read import read_recipe, recipe_names
 from auricle.experiment.recipe import DataConfig, FrontEndConfig, Recipe
 from auricle.experiment.repeat import is_repeated, parts, repeat
 from auricle.experiment.report import Report
-from auricle.experiment.run import new_folder, run
+from auricle.experiment.run import before_training, new_folder, run
 from auricle.experiment.scoring import Scores, score
 from auricle.experiment.search import Search, Trial, read_search, tune
 from auricle.experiment.table import write_table
@@ -20,6 +20,7 @@ __all__ = [
     "Scores",
     "Search",
     "Trial",
+    "before_training",
     "grid_names",
     "is_repeated",
     "new_folder",

@@ -9,6 +9,7 @@ from auricle.errors import ConfigError
 from auricle.experiment.recipe import Recipe
 from auricle.inference import Embedder
 from auricle.models import PatchTransformer
+from auricle.models.decoders import TransformerDecoderConfig
 from auricle.models.patch_masks import num_kept
 from auricle.training import Pretraining, PretrainingConfig, ProbeDataConfig, build_objective
 
@@ -29,6 +30,7 @@ def build_pretraining(
             f"model: {recipe.model['name']} cannot be pretrained: it has no patches that could be "
             "hidden from it. Use asda, ast or ham_ast."
         )
+    _check_overlap(student)
     _check_shortest(recipe, settings, student)
     _check_decoder(settings, student)
     return Pretraining(
@@ -39,6 +41,16 @@ def build_pretraining(
         settings.stop_at_collapse,
         frozenset(new_parameters),
     )
+
+
+def _check_overlap(student: PatchTransformer) -> None:
+    patch, stride = student.patches.patch, student.patches.stride
+    if any(step < size for step, size in zip(stride, patch, strict=True)):
+        raise ConfigError(
+            f"model.stride: patches of {list(patch)} overlap at a stride of {list(stride)}, so "
+            "that what is hidden would be seen in its neighbours. Pretrain with "
+            f"model.stride={list(patch)}; training may go back to {list(stride)}."
+        )
 
 
 def _check_shortest(recipe: Recipe, settings: PretrainingConfig, student: PatchTransformer) -> None:
@@ -62,13 +74,20 @@ def _check_decoder(settings: PretrainingConfig, student: PatchTransformer) -> No
                 f"pretraining.objective.decoder.{name}: {parts} does not divide the model's width "
                 f"({width})."
             )
+    if isinstance(decoder, TransformerDecoderConfig) and width % 4:
+        raise ConfigError(
+            "pretraining.objective.decoder: its positions need a model.width that 4 divides, not "
+            f"{width}."
+        )
 
 
 def _probe(settings: ProbeDataConfig, trained: Checkpoint) -> Callable[[], dict[str, float]]:
     """What asks linear and nearest-neighbour probes about the embeddings of `trained`."""
     from auricle import evaluation  # here, since only probes need torchmetrics
+    from auricle.evaluation.division import divide
 
     manifest = data.read(Path(settings.source))
+    divide(manifest, settings.splits)  # what is wrong with that is said now
 
     def ask() -> dict[str, float]:
         embedder = Embedder.of(trained, str(next(trained.model.parameters()).device))

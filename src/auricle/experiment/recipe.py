@@ -166,6 +166,7 @@ class Recipe(Settings):
             "data.labels": self.data.labels is not None,
             "data.test_split": self.data.test_split is not None,
             "folds": self.folds is not None,
+            "seeds": self.seeds > 1,
             "training.label_smoothing": self.training.label_smoothing > 0,
             "training.freeze": self.training.freeze != "none",
             "training.optimizer.layer_decay": self.training.optimizer.layer_decay < 1,
@@ -173,6 +174,8 @@ class Recipe(Settings):
         kind = "distillation"
         if self.pretraining is not None:
             kind = "pretraining"
+            if self.pretraining.probe is not None:
+                self._check_validates("pretraining.probe")
             for_labels |= {
                 "mixup.rate": self.mixup.rate > 0,
                 "masking": self.masking != SpecAugmentConfig(),
@@ -205,11 +208,14 @@ class Recipe(Settings):
                 "folds and training.early_stop cannot be given together: the fold that is scored "
                 "would choose the epoch"
             )
+        self._check_validates("training.early_stop")
+
+    def _check_validates(self, setting: str) -> None:
         sides = (self.data.fold, self.data.validation_split, self.data.validation_share)
         if all(side is None for side in sides):
             raise ValueError(
-                "training.early_stop needs clips that validate: data.fold, data.validation_split "
-                "or data.validation_share"
+                f"{setting} needs clips that validate: data.fold, data.validation_split or "
+                "data.validation_share"
             )
 
     @property

@@ -155,6 +155,19 @@ def new_folder(name: str) -> Path:
     return folder
 
 
+def before_training(recipe: Recipe, seed: int) -> Checkpoint:
+    """The recipe's model as a run with `seed` would begin, with the mean and std that it has then.
+
+    Raises:
+        UserError: its sounds or initial weights cannot be used.
+    """
+    clips = select_clips(recipe)
+    initial = inference.resolve(recipe.initial_weights) if recipe.initial_weights else None
+    front_end = _front_end(recipe, clips, initial)
+    seeded = recipe.model_copy(update={"seed": seed})
+    return build_checkpoint(seeded, clips.labels, front_end, initial)[0]
+
+
 def build_checkpoint(
     recipe: Recipe,
     labels: list[str],

@@ -4,7 +4,7 @@ Shapes: B clips, F rows (frequency), T columns (time), N patch places, D width.
 """
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,6 +21,13 @@ class ConvDecoderConfig(Settings):
     depth: int = Field(6, ge=1)
     kernel: int = Field(3, ge=1)
     groups: int = Field(16, ge=1)  # a divisor of the width
+
+    @field_validator("kernel")
+    @classmethod
+    def _check(cls, kernel: int) -> int:
+        if kernel % 2 == 0:
+            raise ValueError(f"kernel ({kernel}) must be odd")
+        return kernel
 
 
 class ConvDecoder(nn.Module):

@@ -76,6 +76,11 @@ class DifferentialConfig(Settings):
     def _check(self) -> Self:
         if self.lambda_kind == "fixed" and self.lambda_value is None:
             raise ValueError("lambda_kind fixed needs lambda_value")
+        if self.scale is None and self.lambda_value is not None and self.lambda_value >= 1:
+            raise ValueError(
+                f"lambda_value {self.lambda_value:g} leaves a scale of 1 - lambda of nothing: give "
+                "scale, or a lambda_value below 1"
+            )
         if self.lambda_kind == "token" and self.scale is None:
             raise ValueError("lambda_kind token starts nowhere that scale could follow: give scale")
         return self

@@ -25,7 +25,7 @@ from auricle.training.objective import Objective, Terms, deviation, widened
 class MaskedReconstructionConfig(Settings):
     """Settings of masked reconstruction; the defaults are MAE-AST's."""
 
-    name: Literal["masked_reconstruction"]
+    name: Literal["masked_reconstruction"] = "masked_reconstruction"
     hidden_share: float = Field(0.75, gt=0, lt=1)
     block: int = Field(1, ge=1)  # patches on a side of what is kept together; 1: each on its own
     reconstruction: float = Field(10.0, ge=0)  # weights of the two parts
@@ -41,6 +41,7 @@ class MaskedReconstruction(Objective):
     """
 
     part_names = ("reconstruction_loss", "discrimination_loss")
+    can_collapse = False  # its targets are the sound
 
     def __init__(self, student: PatchTransformer, config: MaskedReconstructionConfig):
         super().__init__()

@@ -28,10 +28,13 @@ class Objective(nn.Module, ABC):
 
     Attributes:
         part_names: the keys of `Terms.parts`, in their order.
+        can_collapse: whether what is to be said follows from what was learned, and may become the
+            same everywhere.
     """
 
     student: PatchTransformer
     part_names: tuple[str, ...]
+    can_collapse: bool = True
 
     @abstractmethod
     def forward(self, features: Tensor, frame_counts: Tensor | None) -> Terms:

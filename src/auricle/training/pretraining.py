@@ -125,7 +125,7 @@ class Pretraining(Step):
             Collapsed: it does, and is to stop then.
         """
         self.model.updated(count)
-        if count % WATCH_EVERY == 0 and self.last is not None:
+        if self.model.can_collapse and count % WATCH_EVERY == 0 and self.last is not None:
             self._watch(self.last, count)
 
     def idle(self) -> Tensor:
