@@ -58,7 +58,7 @@ def main() -> None:
     arguments = parser.parse_args()
     paths = sorted(arguments.not_like.rglob("*.flac"))
     collection = Collection(arguments.out, read_known(paths, arguments.not_like))
-    done = resume(collection)
+    done = resume(collection, compares=is_new_list(arguments.out / "not_like", paths))
     for package in listed():
         if (package.registry, package.name, package.version) in done:
             continue
@@ -81,14 +81,34 @@ def main() -> None:
     print(f"{hours:.1f} hours; not kept: {dict(collection.dropped)}")
 
 
-def resume(collection: Collection) -> set[tuple[str, str, str]]:
-    """Take up what an earlier run collected, and say of which packages and versions."""
+def is_new_list(place: Path, paths: list[Path]) -> bool:
+    """Whether the collection's clips were not yet compared with the recordings in `paths`.
+
+    Args:
+        place: file of the collection that remembers which these were.
+    """
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    now = "\n".join(sorted(digests))
+    before = place.read_text() if place.exists() else ""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(now)
+    return now != before
+
+
+def resume(collection: Collection, compares: bool = False) -> set[tuple[str, str, str]]:
+    """Take up what an earlier run collected, and say of which packages and versions.
+
+    Args:
+        compares: look for the known recordings in these clips, too.
+    """
     for row in read_sources(collection.out):
         if row.registry != SYNTHESIS:
             piece, _ = soundfile.read(collection.out / row.clip, dtype="float32")
             narrow = resample(piece, SAMPLE_RATE, NARROW_RATE)
             collection.digests.add(digest(narrow))
             collection.pictures.is_new(narrow)
+            if compares and (known := collection.known.find(narrow)) is not None:
+                collection.found[len(collection.rows)] = known
             collection.seconds.append(len(piece) / SAMPLE_RATE)
             collection.rows.append(row)
     return {(row.registry, row.package, row.version) for row in collection.rows}

@@ -12,6 +12,7 @@ that is named like it.
 
 import argparse
 import csv
+import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,8 +90,11 @@ def hear(out: Path, folder: Path) -> Heard:
     teacher = module.load_teacher(folder)
     store = out / "heard.npz"
     known: dict[str, NDArray[np.float16]] = {}
+    who = digest_of(folder)
     if store.exists():
         with np.load(store) as file:
+            if "teacher" not in file or str(file["teacher"]) != who:
+                raise SystemExit(f"{store}: another teacher heard these sounds. Remove the file.")
             known = dict(zip(file["keys"].tolist(), file["probabilities"], strict=True))
     rows = read(out / "manifest.csv")
     # A clip that was made anew has another size.
@@ -100,9 +104,9 @@ def hear(out: Path, folder: Path) -> Heard:
             logits, _ = listen(module, teacher, out / row["path"])
             known[key] = logits.sigmoid().half().numpy()
             if count % SAVE_EVERY == 0:
-                _save(store, known)
+                _save(store, known, who)
     known = {key: known[key] for key in keys}
-    _save(store, known)
+    _save(store, known, who)
     probabilities = np.stack([known[key] for key in keys]).astype(np.float32)
     seconds = [soundfile.info(out / row["path"]).frames / SAMPLE_RATE for row in rows]
     return Heard(rows, np.array(seconds), probabilities, list(teacher.labels))
@@ -202,9 +206,16 @@ def _under(kind: ontology.Kind) -> list[ontology.Kind]:
     return [kind, *below]
 
 
-def _save(store: Path, known: dict[str, NDArray[np.float16]]) -> None:
+def digest_of(folder: Path) -> str:
+    """What tells one teacher's weights from another's."""
+    weights = sorted(folder.glob("*.safetensors"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in weights)).hexdigest()
+
+
+def _save(store: Path, known: dict[str, NDArray[np.float16]], who: str) -> None:
     beside = store.with_suffix(".part.npz")
-    np.savez(beside, keys=list(known), probabilities=np.stack(list(known.values())))
+    probabilities = np.stack(list(known.values()))
+    np.savez(beside, keys=list(known), probabilities=probabilities, teacher=who)
     beside.replace(store)
 
 

@@ -88,12 +88,16 @@ def unpack(archive: Path, folder: Path) -> None:
     """Write the sound files of a package under `folder`, and what states its licence into it.
 
     Raises:
-        OSError: the archive cannot be read.
+        OSError: the archive cannot be read, and is removed; or it would write elsewhere.
     """
     if (folder / "complete").exists():
         return
-    for name, content in members(archive):
-        keep(name, content, folder)
+    try:
+        for name, content in members(archive):
+            keep(name, content, folder)
+    except (zipfile.BadZipFile, tarfile.TarError) as error:
+        archive.unlink()
+        raise OSError(f"{archive}: damaged ({error}). A further run fetches it anew.") from error
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "complete").touch()
 
@@ -155,7 +159,14 @@ def of_wad(content: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def keep(name: str, content: bytes, folder: Path) -> None:
-    """Write a file of a package if it is a sound or holds some, or states the licence."""
+    """Write a file of a package if it is a sound or holds some, or states the licence.
+
+    Raises:
+        OSError: its name leads out of `folder`.
+    """
+    # Security: names are whatever the package says.
+    if folder.resolve() not in (folder / name).resolve().parents:
+        raise OSError(f"{name}: leads out of the package's folder.")
     if LICENCE.search(name):
         _write(folder / Path(name).name, content)
     elif SOUND.search(name) and not UNWANTED.search(name):

@@ -2,7 +2,7 @@
 
     python scripts/synthesise_sounds.py OUT [--seed 0]
 
-Writes about 1,500 clips of 10 s or less into OUT/clips/synthesis (FLAC, 32 kHz), and their rows
+Writes about 2,100 clips of 10 s or less into OUT/clips/synthesis (FLAC, 32 kHz), and their rows
 into the manifest.csv and sources.csv of `collect_sounds.py` in OUT, in place of those of an earlier
 run. What each kind is, `synthetic_sounds.py` (formulas), `instruments.py` (SoundFonts) and
 `speech_engines.py` (espeak-ng) say; all of them draw what is random from the seed.

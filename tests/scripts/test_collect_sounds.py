@@ -154,6 +154,24 @@ def test_a_further_run_goes_on_where_the_last_one_ended(collect, near, tables, r
     assert not collect.add_piece(second, row("again.ogg"), sound)
 
 
+def test_another_list_of_known_recordings_is_compared_with_what_is_there(
+    collect, near, tables, row, tmp_path
+):
+    first = collect.Collection(tmp_path, near.Recordings([bursts(9)]))
+    assert collect.add_piece(first, row("rain.ogg"), collect.resample(bursts(0), RATE, 32_000))
+    tables.write_tables(tmp_path, first.rows, synthetic=False)
+    for number in (0, 9):
+        (tmp_path / f"{number}.flac").write_bytes(bursts(number).tobytes())
+    paths = [tmp_path / "9.flac"]
+    place = tmp_path / "out" / "not_like"
+    assert [collect.is_new_list(place, paths) for _ in range(2)] == [True, False]
+    assert collect.is_new_list(place, [*paths, tmp_path / "0.flac"])
+    second = collect.Collection(tmp_path, near.Recordings([bursts(9), bursts(0)]))
+    collect.resume(second, compares=True)
+    assert second.found == {0: 1}
+    assert not collect.wanted(second).any()
+
+
 def test_groups_are_named_without_small_numbers_and_suffixes(row):
     assert row("a/fire.1.ogg").group == row("a/fire.22.wav").group == "debian/p/a/fire."
     assert row("a/fire.ogg").group != row("a/rain.ogg").group
@@ -299,6 +317,34 @@ def test_wheels_and_npm_archives_are_unpacked(packages, tmp_path, make, name, so
     assert oggs == [sound]
     assert not list(tmp_path.rglob("*.py")) + list(tmp_path.rglob("*.js"))
     assert packages.licences(tmp_path / "files") == licence
+
+
+@pytest.mark.parametrize("name", ["../out.wav", "/out.wav", "usr/../../copyright"])
+def test_nothing_is_written_outside_a_packages_folder(packages, tmp_path, name):
+    with pytest.raises(OSError) as caught:
+        packages.keep(name, ogg(), tmp_path / "files")
+    assert str(caught.value) == f"{name}: leads out of the package's folder."
+    assert not list(tmp_path.rglob("*.wav"))
+
+
+def test_nothing_of_an_archive_in_a_package_is_either(packages, tmp_path):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as members:
+        members.writestr("../../../../out.wav", ogg())
+    with pytest.raises(OSError, match="leads out of the package's folder"):
+        packages.keep("usr/game.pk3", archive.getvalue(), tmp_path / "files")
+    assert not list(tmp_path.rglob("*.wav"))
+
+
+@pytest.mark.parametrize("name", ["a-1-py3-none-any.whl", "a-1.tgz", "a_1_all.deb"])
+def test_a_damaged_archive_is_named_and_fetched_anew(packages, tmp_path, name):
+    archive = tmp_path / name
+    archive.write_text("<html>not found</html>")
+    with pytest.raises(OSError) as caught:
+        packages.unpack(archive, tmp_path / "files")
+    assert str(caught.value).startswith(f"{archive}: damaged (")
+    assert str(caught.value).endswith("). A further run fetches it anew.")
+    assert not archive.exists()
 
 
 def test_licences_are_listed_once_and_in_order(packages, tmp_path):

@@ -96,6 +96,19 @@ def test_a_clip_is_listened_to_once(script, tmp_path, monkeypatch):
     assert result.seconds.tolist() == [4001 / 32_000, 0.2]
 
 
+def test_what_another_teacher_heard_is_not_taken_for_this_ones(script, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "teacher.py").write_text(TEACHER)
+    soundfile.write(tmp_path / "a.flac", np.zeros(4000), 32_000)
+    (tmp_path / "manifest.csv").write_text("path,labels,group,split,source\na.flac,,a,train,p")
+    script.hear(tmp_path, tmp_path)
+    (tmp_path / "other.safetensors").write_bytes(b"other weights")
+    with pytest.raises(SystemExit) as caught:
+        script.hear(tmp_path, tmp_path)
+    store = tmp_path / "heard.npz"
+    assert str(caught.value) == f"{store}: another teacher heard these sounds. Remove the file."
+
+
 def test_the_manifest_is_written_again_with_what_is_heard_best(script, labels, tmp_path):
     found = heard(script, labels, [["Dog"], ["Rain"]])
     rows = [{**row, "labels": "", "source": "x"} for row in found.rows]
