@@ -221,6 +221,31 @@ def test_a_known_recording_is_found_wherever_it_is_in_a_longer_one(near):
     assert known.find(bursts(3)[20_001:70_000]) == 3
 
 
+@pytest.fixture(scope="module")
+def real(shared_data):
+    """Every eighth clip of ESC-10 at the comparison's rate, and all of them as known recordings."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(SCRIPTS))
+        collect = importlib.import_module("collect_sounds")
+    folder = shared_data / "esc10" / "audio"
+    paths = sorted(folder.rglob("*.flac"))
+    known = collect.read_known(paths, folder)
+    sounds = (soundfile.read(path, dtype="float32") for path in paths[::8])
+    return known, [collect.resample(*sound, RATE) for sound in sounds]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds, share", [(0.4, 0.5), (1.5, 0.94), (3.0, 1.0)])
+def test_excerpts_of_real_recordings_are_found(real, seconds, share):
+    known, sounds = real
+    length, found = round(seconds * RATE), []
+    for sound in sounds:
+        energy = np.concatenate([[0.0], np.cumsum(sound.astype(np.float64) ** 2)])
+        start = int((energy[length:] - energy[:-length]).argmax())  # where it sounds
+        found.append(known.find(sound[start : start + length]) is not None)
+    assert np.mean(found) >= share
+
+
 @pytest.mark.parametrize(
     "length, starts", [(10, [0]), (80_000, [0]), (130_000, [0, 40_000, 50_000])]
 )
