@@ -40,8 +40,8 @@ version), cut into clips of at most 10 s at 32 kHz, and sound made by `scripts/s
 (formulas, SoundFonts, espeak-ng). No label was written by hand: a teacher, EfficientAT's mn04_as,
 says what it hears, and below a clip counts for a label from a probability of 0.3. Copies are left
 out, and so is every recording of which a part is a clip of ESC-10, as far as
-`scripts/near_duplicates.py` finds it. A fifth of the clips is speech, so the words of SC-12's training
-part, which could be used too, were left out. No audio is in this repository:
+`scripts/near_duplicates.py` finds it. A fifth of the clips is speech, so the words of SC-12's
+training part, which could be used too, were left out. No audio is in this repository:
 
     python scripts/collect_sounds.py sounds --not-like DATA/esc10/audio
     python scripts/synthesise_sounds.py sounds

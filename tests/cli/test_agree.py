@@ -101,6 +101,15 @@ def test_thresholds_need_a_teacher_who_knows_every_label(tiny_model, copy, sound
     result = run(copy, tiny_model, *words, "--calibrate")
     assert result.exit_code == 2
     assert result.stderr == (
-        "error: --calibrate stores a threshold for each label of the student; the teacher does not "
-        "know 1 of them: howl. Name another teacher.\n"
+        "error: the teacher does not know 1 of the student's labels: howl. Name another teacher.\n"
+    )
+
+
+def test_thresholds_cannot_be_stored_in_what_is_no_folder(tiny_model, sounds, tmp_path):
+    words = ("--data", sounds, "--split", "test", "--out", tmp_path / "out")
+    result = run("tagger", tiny_model, *words, "--calibrate")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "error: tagger: no folder. --calibrate stores thresholds in the student's own checkpoint: "
+        "name its folder.\n",
     )

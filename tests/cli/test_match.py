@@ -69,6 +69,17 @@ def test_a_faulty_clip_is_left_out_and_nothing_else_lost(pair, sounds, tmp_path)
     assert checkpoint.load(tmp_path / "out").config.provenance["matched"]["clips"] == 5
 
 
+def test_one_clip_has_no_deviation(pair, sounds, tmp_path):
+    for path in sorted(sounds.iterdir())[1:]:
+        path.unlink()
+    result = run(*pair, "--data", sounds, "--out", tmp_path / "out")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        f"error: {sounds}: both heard 1 clip(s); how much answers vary takes two or more.\n",
+    )
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_exists_is_not_written_over(pair, sounds, tmp_path):
     result = run(*pair, "--data", sounds, "--out", pair[0])
     assert result.exit_code == 2

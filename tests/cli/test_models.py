@@ -38,6 +38,10 @@ def test_json_holds_all_of_it():
     assert (keywords["sample_rate"], keywords["thresholds"]) == (16_000, False)
     assert len(keywords["scores"]) == 4
     assert (len(rows["tagger"]["labels"]), rows["tagger"]["thresholds"]) == (527, True)
+    assert dict(zip(rows["tagger"]["labels"], rows["tagger"]["ids"], strict=True))["Dog"] == (
+        "/m/0bt9lr"
+    )
+    assert keywords["ids"] is None
     assert keywords["speed"]["milliseconds"] > 0
 
 

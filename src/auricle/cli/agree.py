@@ -1,11 +1,12 @@
 """`auricle agree`: does a student hear what its teacher hears?"""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from auricle.cli import judging, thresholds
-from auricle.errors import NAMES_SHOWN, CheckpointError
+from auricle.errors import CheckpointError
 
 
 def agree(  # noqa: PLR0913 - one parameter for each option
@@ -48,15 +49,14 @@ def agree(  # noqa: PLR0913 - one parameter for each option
       auricle agree runs/mine/last teacher --data a.csv --split validation --calibrate --out report
     """
     if calibrate:
-        thresholds.check_clips_are_named(split, fold)
-    from pathlib import Path
-
+        _check_can_store(student, split, fold)
     from rich.console import Console
 
     from auricle import checkpoint
     from auricle.data import read
     from auricle.evaluation import agree as compare_models
     from auricle.evaluation import agreement_report, report
+    from auricle.evaluation.agreement import check_all_known
     from auricle.inference import (
         Classifier,
         check_distinct,
@@ -66,31 +66,35 @@ def agree(  # noqa: PLR0913 - one parameter for each option
     check_distinct([student, teacher])
     with report.writable(out):
         manifest = read(data, labelled=False).select(split, fold)
-        # Thresholds can only be stored in a folder of our own.
         own = checkpoint.load(Path(student)) if calibrate else resolve(student)
         pupil, master = Classifier(own, device), Classifier.load(teacher, device)
-        _check_all_known(pupil.labels if calibrate else [], master.labels)
+        if calibrate:
+            check_all_known(pupil.labels, master.labels)
         with judging.counting(2 * len(manifest.clips)) as progress:
             found = compare_models(pupil, master, manifest, threshold, batch_size, progress)
         judging.report_failures(found.failures)
-        asked: dict[str, Any] = {"student": student, "teacher": teacher, "data": str(data)}
-        asked |= {"split": split, "fold": fold}
+        asked: dict[str, Any] = {
+            "student": student,
+            "teacher": teacher,
+            "data": str(data),
+            "split": split,
+            "fold": fold,
+        }
         agreement_report.write(found, out, asked)
         agreement_report.print_tables(found, Console())
     typer.echo(f"{out}: agreement.json and agreement.csv")
     if calibrate:
-        chosen_on = {key: asked[key] for key in ("teacher", "data", "split", "fold")}
-        chosen_on |= {"threshold": threshold, "clips": len(found.clips)}
+        del asked["student"]
+        chosen_on = asked | {"threshold": threshold, "clips": len(found.clips)}
         thresholds.store(student, found.numbers["classes"], chosen_on)
     if found.failures:
         raise typer.Exit(1)
 
 
-def _check_all_known(student: list[str], teacher: list[str]) -> None:
-    unknown = [label for label in student if label not in set(teacher)]
-    if unknown:
+def _check_can_store(student: str, split: str | None, fold: int | None) -> None:
+    thresholds.check_clips_are_named(split, fold)
+    if not Path(student).is_dir():
         raise CheckpointError(
-            "--calibrate stores a threshold for each label of the student; the teacher does not "
-            f"know {len(unknown)} of them: {', '.join(unknown[:NAMES_SHOWN])}. Name another "
-            "teacher."
+            f"{student}: no folder. --calibrate stores thresholds in the student's own checkpoint: "
+            "name its folder."
         )

@@ -106,6 +106,21 @@ def hear_both(
     return Both(manifest, clips, labels, heard_by_student, heard_by_teacher, named_once)
 
 
+def check_all_known(student: Sequence[str], teacher: Sequence[str]) -> None:
+    """Refuse a teacher that lacks some of the student's labels.
+
+    Raises:
+        CheckpointError: naming them.
+    """
+    known = set(teacher)
+    missing = [label for label in student if label not in known]
+    if missing:
+        raise CheckpointError(
+            f"the teacher does not know {len(missing)} of the student's labels: "
+            f"{', '.join(missing[:NAMES_SHOWN])}. Name another teacher."
+        )
+
+
 def shared_labels(student: Sequence[str], teacher: Sequence[str]) -> list[str]:
     """The labels that both know, in the student's order.
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from auricle.checkpoint import Checkpoint
-from auricle.errors import NAMES_SHOWN, CheckpointError
-from auricle.evaluation.agreement import Both
+from auricle.errors import CheckpointError, DataError
+from auricle.evaluation.agreement import Both, check_all_known
 from auricle.evaluation.likeness import log_odds
 
 
@@ -46,13 +46,7 @@ def check_can_match(student: Checkpoint, teacher: Checkpoint) -> None:
                 "each other, and cannot be matched. Use models whose labels stand for themselves "
                 "(training.loss=bce)."
             )
-    known = set(teacher.labels)
-    missing = [label for label in student.labels if label not in known]
-    if missing:
-        raise CheckpointError(
-            f"the teacher does not know {len(missing)} of the student's labels: "
-            f"{', '.join(missing[:NAMES_SHOWN])}. Name another teacher."
-        )
+    check_all_known(student.labels, teacher.labels)
 
 
 def matched(student: Checkpoint, both: Both, origin: dict[str, Any]) -> Checkpoint:
@@ -64,7 +58,15 @@ def matched(student: Checkpoint, both: Both, origin: dict[str, Any]) -> Checkpoi
     Args:
         both: of a pair that passes `check_can_match`.
         origin: of teacher and clips, for the provenance.
+
+    Raises:
+        DataError: there are fewer than two clips, which have no deviation.
     """
+    if len(both.clips) < 2:
+        raise DataError(
+            f"{origin['data']}: both heard {len(both.clips)} clip(s); how much answers vary takes "
+            "two or more."
+        )
     result = copy.deepcopy(student)
     result.model.scale_logits(*match_moments(both.student, both.teacher))
     provenance = {**result.config.provenance, "matched": origin | {"clips": len(both.clips)}}

@@ -3,14 +3,16 @@
 from typing import Any
 
 from auricle import checkpoint
-from auricle.inference import names, windows
+from auricle.errors import CheckpointError
+from auricle.inference import names, ontology, windows
 
 
 def catalogue() -> list[dict[str, Any]]:
     """A row for each built-in model, by name, as plain JSON values.
 
     name, megabytes (of the weights file), parameters, sample_rate in Hz, seconds (heard in one
-    piece), activation, thresholds (whether it has them), labels; and of the configuration's `about`
+    piece), activation, thresholds (whether it has them), labels, ids (AudioSet's, one for each
+    label; None where the labels are not AudioSet's); and of the configuration's `about`
     summary, scores (rows of metric, data, value and perhaps a 95 % interval, the one that stands
     for the model first) and speed (or None).
     """
@@ -33,4 +35,12 @@ def _row(name: str) -> dict[str, Any]:
         "scores": config.about.get("scores", []),
         "speed": config.about.get("speed"),
         "labels": config.labels,
+        "ids": _ids(config.labels),
     }
+
+
+def _ids(labels: list[str]) -> list[str] | None:
+    try:
+        return ontology.ids_of(labels)
+    except CheckpointError:
+        return None
