@@ -79,6 +79,21 @@ def test_a_student_is_trained_without_a_label(teacher, sounds, tmp_path):
     assert not (tmp_path / "run" / "state.ckpt").exists()
 
 
+STUDENTS = [
+    {**MODEL, "name": "asda", "patch": [8, 8]},
+    {**MODEL, "name": "ham_ast", "conformer": {"num_blocks": 1, "kernel_size": 3}},
+    {"name": "multiscale_ast", "max_frames": 32, "width": 8, "depths": [1, 1, 1, 1]},
+    {"name": "mobilenet", "width": 0.1},
+]
+
+
+@pytest.mark.parametrize("student", STUDENTS, ids=[model["name"] for model in STUDENTS])
+def test_any_model_can_be_the_student(teacher, sounds, tmp_path, student):
+    report = run(recipe(teacher, sounds, model=student), tmp_path / "run")
+    assert report.last["train_loss"] > 0
+    assert checkpoint.load(tmp_path / "run" / "last").config.model == student["name"]
+
+
 def test_sounds_are_read_at_the_rate_of_whoever_hears_more(teacher, sounds):
     assert select_clips(recipe(teacher, sounds)).sample_rate == 32_000
     wide = {"num_mels": 16, "sample_rate": 48_000, "mean": -5.0, "std": 4.0}
