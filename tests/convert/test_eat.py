@@ -501,3 +501,20 @@ def test_the_released_shapes_of_asda_base_are_the_expected_ones(tmp_path):
     assert {name: tuple(value.shape) for name, value in theirs.items()} == expected
     assert len(expected) == 202
     assert sum(value.numel() for value in theirs.values()) == 92_771_087 + 512 * 768
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "width", "depth", "parameters"),
+    [("asda", 768, 12, 92_771_087), ("eat", 768, 12, 85_660_943), ("eat", 1024, 24, 303_117_839)],
+)
+def test_files_of_the_released_shapes_load_whole(tmp_path, kind, width, depth, parameters):
+    tensors = {name: torch.zeros(shape) for name, shape in shapes(kind, width, depth, 527).items()}
+    table = f"model.{IMAGE}fixed_positional_encoder.positions"
+    tensors[table] = sines_and_cosines(512, width)
+    pretraining = {"model": {"_name": "data2vec_multi", "num_heads": width // 64}}
+    settings = {"model": {"pretrained_model_args": pretraining}}
+    read = convert.read(save(trainer(tensors, cfg=settings), tmp_path))
+    assert sum(parameter.numel() for parameter in read.model.parameters()) == parameters
+    assert len(read.labels) == 527
+    assert read.config.model_settings["num_heads"] == width // 64
