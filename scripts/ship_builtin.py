@@ -33,13 +33,13 @@ HARDWARE = "two CPU cores that other work shared"
 
 ESC10_DATA = (
     "ESC-10 (Piczak 2015, CC BY 3.0), started from weights distilled from EfficientAT mn04 (Schmid "
-    "et al. 2023, MIT licence) on recorded sound of free packages, without any clip of ESC-50: "
+    "et al. 2023, MIT licence) on recorded sound of free packages, without any clip of ESC-10: "
     "`scripts/collect_sounds.py`"
 )
 TAGGER_DATA = (
     "sound in free packages and synthesised sound (`scripts/collect_sounds.py`, "
     "`scripts/synthesise_sounds.py`), as EfficientAT mn04 hears it (Schmid et al. 2023, MIT "
-    "licence), without any clip of ESC-50"
+    "licence), without any clip of ESC-10"
 )
 KEYWORDS_DATA = (
     "training split of a 4,043-clip subset of Speech Commands v0.02 (Warden 2018, CC BY 4.0), "
@@ -176,7 +176,7 @@ TAGGER_SCORES = {
 }
 
 
-def tagger(runs: list[str], summary: str) -> Facts:
+def tagger(runs: list[str], summary: str, command: str) -> Facts:
     """The last of `runs`, each of which went on from the one before."""
     folder = TAGGER_RESULTS / runs[-1]
     zero_shot, probe, agreement = (
@@ -221,7 +221,7 @@ def tagger(runs: list[str], summary: str) -> Facts:
         data=TAGGER_DATA,
         scores=scores,
         training={
-            "command": "scripts/train_tagger.sh",
+            "command": command,
             "hours": f"{sum(line['seconds'] for line in lines) / 3600:.1f}",
             "hardware": "one, then two CPU cores that other work shared",
         },
@@ -257,7 +257,20 @@ MODELS = {
     "tagger": Model(
         "run_long/matched",
         keep_tagger_logs,
-        lambda: tagger(["short", "longer", "long"], "Names everyday sound: AudioSet's 527 labels."),
+        lambda: tagger(
+            ["short", "longer", "long"],
+            "Names everyday sound: AudioSet's 527 labels.",
+            "scripts/train_tagger.sh",
+        ),
+    ),
+    "tagger_tiny": Model(
+        "run_tiny_long/matched",
+        keep_tagger_logs,
+        lambda: tagger(
+            ["tiny", "tiny_long"],
+            "Names everyday sound with a quarter of tagger's parameters, for live use.",
+            "scripts/train_tagger.sh teacher sounds tiny tagger_tiny",
+        ),
     ),
 }
 

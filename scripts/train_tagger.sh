@@ -3,7 +3,8 @@
 #
 #   scripts/train_tagger.sh [STAGE ...]     all in order: teacher sounds short longer long tagger
 #
-# Each training goes on where it was stopped. The stage tiny trains the smaller `tagger_tiny`.
+# Each training goes on where it was stopped. The stages tiny and tagger_tiny train and ship the smaller
+# model; further goes on from the built-in tagger, and ships nothing.
 #
 # DATA      folder with esc10/, which is never trained on   (../shared/data)
 # TEACHER   weights of EfficientAT, any width               (../shared/teacher/mn04_as.safetensors)
@@ -54,10 +55,19 @@ to_ten_seconds() {  # FROM RUN RECIPE: positions of 10 s, from those of 5 s
 
 tagger() { finish run_long tagger; }
 
+further() {  # what more epochs bring: docs/results/tagger.md
+  distil "$WORK/run_further" tagger initial_weights=tagger model.max_frames=1008 \
+    front_end.statistics=initial training.epochs=5 training.optimizer.learning_rate=6e-4 \
+    distillation.probabilities=20
+  to_ten_seconds run_further run_further_long tagger
+}
+
 tiny() {
   distil "$WORK/run_tiny" tagger_tiny
   to_ten_seconds run_tiny run_tiny_long tagger_tiny
 }
+
+tagger_tiny() { finish run_tiny_long tagger_tiny; }
 
 finish() {  # RUN NAME: the spread of the teacher's answers, thresholds, scores, the shipped model
   local run=$1 model="$WORK/$1/matched" scores="$WORK/scores/$1"

@@ -1,4 +1,4 @@
-"""The built-in tagger as it was shipped: what it is, and what it answers."""
+"""The built-in taggers as they were shipped: what they are, and what they answer."""
 
 import importlib
 import json
@@ -18,9 +18,17 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 RATE = 16_000
 
 
+MEGABYTES = {"tagger": 12.0, "tagger_tiny": 3.0}
+
+
+@pytest.fixture(scope="module", params=MEGABYTES)
+def name(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def tagger():
-    return Classifier.load("tagger", device="cpu")
+def tagger(name):
+    return Classifier.load(name, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +42,8 @@ def examples():
     return {name: answers.EXAMPLES[name].make() for name in ("music", "hum", "silence")}
 
 
-def test_it_fits_into_the_package():
-    assert (names.BUILTIN / "tagger" / WEIGHTS_FILE).stat().st_size <= 12e6
+def test_it_fits_into_the_package(name):
+    assert (names.BUILTIN / name / WEIGHTS_FILE).stat().st_size <= 1e6 * MEGABYTES[name]
 
 
 def test_it_knows_audiosets_labels_and_has_a_threshold_for_each(tagger):
@@ -70,23 +78,31 @@ def test_mains_hum_is_a_hum_or_its_sines(tagger, examples, tmp_path):
     assert hums & set(best(tagger, examples["hum"], tmp_path))
 
 
-def test_in_silence_nothing_is_recognised(examples, tmp_path):
+def test_in_silence_nothing_is_recognised(name, examples, tmp_path):
+    waveform, rate = examples["silence"]
+    soundfile.write(tmp_path / "zeros.wav", waveform, rate)
+    words = ["predict", str(tmp_path / "zeros.wav"), "--model", name, "--json"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    record = json.loads(result.stdout)
+    assert (record["model"], record["silence"], record["recognised"]) == (name, True, [])
+
+
+def test_without_a_name_it_is_the_larger_one_that_answers(examples, tmp_path):
     waveform, rate = examples["silence"]
     soundfile.write(tmp_path / "zeros.wav", waveform, rate)
     result = CliRunner().invoke(app, ["predict", str(tmp_path / "zeros.wav"), "--json"])
-    assert result.exit_code == 0, result.output
-    record = json.loads(result.stdout)
-    assert (record["model"], record["silence"], record["recognised"]) == ("tagger", True, [])
+    assert json.loads(result.stdout)["model"] == "tagger"
 
 
 @pytest.mark.slow
-def test_by_the_names_of_labels_it_names_what_its_card_says(tmp_path, shared_data):
+def test_by_the_names_of_labels_it_names_what_its_card_says(name, tmp_path, shared_data):
     folder, out = shared_data / "esc10", tmp_path / "zero"
     run("prepare", "esc10", folder, "--out", tmp_path / "esc10.csv")
     words = ("--data", tmp_path / "esc10.csv", "--classes", "esc10", "--out", out)
-    run("evaluate", "tagger", *words, "--device", "cpu")
+    run("evaluate", name, *words, "--device", "cpu")
     metrics = json.loads((out / "metrics.json").read_text())
-    told = json.loads((names.BUILTIN / "tagger" / "config.json").read_text())["metrics"]
+    told = json.loads((names.BUILTIN / name / "config.json").read_text())["metrics"]
     assert metrics["accuracy"] == pytest.approx(told["esc10_zero_shot"], abs=1.5 / 400)
 
 

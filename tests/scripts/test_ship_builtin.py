@@ -11,7 +11,7 @@ from auricle import checkpoint
 from auricle.checkpoint import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-NAMES = ("esc10", "keywords", "tagger")
+NAMES = ("esc10", "keywords", "tagger", "tagger_tiny")
 SPEED = {"sound_seconds": 10, "milliseconds": 12.34, "hardware": "an abacus"}
 
 
@@ -116,4 +116,5 @@ def test_an_unknown_model_is_named(script, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["ship_builtin.py", "esc1O"])
     with pytest.raises(SystemExit):
         script.main()
-    assert "unknown model 'esc1O'. Known: esc10, keywords, tagger." in capsys.readouterr().err
+    refusal = "unknown model 'esc1O'. Known: esc10, keywords, tagger, tagger_tiny."
+    assert refusal in capsys.readouterr().err
