@@ -176,7 +176,7 @@ TAGGER_SCORES = {
 }
 
 
-def tagger(runs: list[str], summary: str, command: str) -> Facts:
+def tagger(runs: list[str], summary: str, command: str, hardware: str) -> Facts:
     """The last of `runs`, each of which went on from the one before."""
     folder = TAGGER_RESULTS / runs[-1]
     zero_shot, probe, agreement = (
@@ -223,7 +223,7 @@ def tagger(runs: list[str], summary: str, command: str) -> Facts:
         training={
             "command": command,
             "hours": f"{sum(line['seconds'] for line in lines) / 3600:.1f}",
-            "hardware": "one, then two CPU cores that other work shared",
+            "hardware": hardware,
         },
     )
 
@@ -261,6 +261,7 @@ MODELS = {
             ["short", "longer", "long"],
             "Names everyday sound: AudioSet's 527 labels.",
             "scripts/train_tagger.sh",
+            "one, then two CPU cores that other work shared",
         ),
     ),
     "tagger_tiny": Model(
@@ -270,6 +271,7 @@ MODELS = {
             ["tiny", "tiny_long"],
             "Names everyday sound with a quarter of tagger's parameters, for live use.",
             "scripts/train_tagger.sh teacher sounds tiny tagger_tiny",
+            "one CPU core that other work shared",
         ),
     ),
 }
