@@ -58,7 +58,9 @@ def main() -> None:
     arguments = parser.parse_args()
     paths = sorted(arguments.not_like.rglob("*.flac"))
     collection = Collection(arguments.out, read_known(paths, arguments.not_like))
-    done = resume(collection, compares=is_new_list(arguments.out / "not_like", paths))
+    compared, listed_now = arguments.out / "not_like", digests(paths)
+    is_new = not compared.exists() or compared.read_text() != listed_now
+    done = resume(collection, compares=is_new)
     for package in listed():
         if (package.registry, package.name, package.version) in done:
             continue
@@ -72,27 +74,19 @@ def main() -> None:
             continue
         add_package(collection, package, folder)
         print(f"{package.name}: {len(collection.rows) - before} clips", flush=True)
-        kept = np.flatnonzero(wanted(collection))
-        write_tables(arguments.out, [collection.rows[row] for row in kept], synthetic=False)
+        write_wanted(collection)
+    write_wanted(collection)  # also where no package is new, but a known recording is
     remove_others(collection)
+    compared.write_text(listed_now)  # last: a run that is broken off compares again
     for row, known in collection.found.items():
         print(f"left out with its family: {collection.rows[row].file}, part is {paths[known].name}")
     hours = sum(np.array(collection.seconds)[wanted(collection)]) / 3600
     print(f"{hours:.1f} hours; not kept: {dict(collection.dropped)}")
 
 
-def is_new_list(place: Path, paths: list[Path]) -> bool:
-    """Whether the collection's clips were not yet compared with the recordings in `paths`.
-
-    Args:
-        place: file of the collection that remembers which these were.
-    """
-    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
-    now = "\n".join(sorted(digests))
-    before = place.read_text() if place.exists() else ""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(now)
-    return now != before
+def digests(paths: list[Path]) -> str:
+    """What tells one list of known recordings from another."""
+    return "\n".join(sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths))
 
 
 def resume(collection: Collection, compares: bool = False) -> set[tuple[str, str, str]]:
@@ -207,6 +201,12 @@ def wanted(collection: Collection) -> np.ndarray:
     """Whether each clip is of another family than every known recording found, (N,)."""
     families = {collection.rows[index].group for index in collection.found}
     return np.array([row.group not in families for row in collection.rows], dtype=bool)
+
+
+def write_wanted(collection: Collection) -> None:
+    """Write the tables of the clips that are wanted."""
+    kept = [collection.rows[row] for row in np.flatnonzero(wanted(collection))]
+    write_tables(collection.out, kept, synthetic=False)
 
 
 def remove_others(collection: Collection) -> None:
