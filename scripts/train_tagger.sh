@@ -18,7 +18,8 @@ LISTENER=${LISTENER:-../shared/teacher}
 weights=${TEACHER:-$LISTENER/mn04_as.safetensors}
 python=.venv/bin/python auricle=.venv/bin/auricle
 mkdir -p "$WORK"
-export SOUNDS="$WORK/sounds/heard.csv" TEACHER="$WORK/teacher"
+name=${weights##*/}
+export SOUNDS="$WORK/sounds/heard.csv" TEACHER="$WORK/teachers/${name%.*}"
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
 teacher() {

@@ -140,6 +140,14 @@ def test_a_transformer_takes_it_as_a_setting(name, form):
             "lambda_kind token starts nowhere that scale could follow: give scale.",
         ),
         (
+            {"lambda_kind": "token", "lambda_value": 0.3},
+            "lambda_kind token finds its own lambda: leave out lambda_value.",
+        ),
+        (
+            {"form": "diff_v2", "lambda_value": 0.3},
+            "lambda_kind token finds its own lambda: leave out lambda_value.",
+        ),
+        (
             {"lambda_kind": "learned", "lambda_value": 1.0, "scale": None},
             "lambda_value 1 leaves a scale of 1 - lambda of nothing: give scale, or a lambda_value "
             "below 1.",
@@ -150,6 +158,13 @@ def test_impossible_settings_are_refused(values, message):
     with pytest.raises(ConfigError) as caught:
         from_dict(DifferentialConfig, values, "differential")
     assert str(caught.value) == f"differential: {message}"
+
+
+@pytest.mark.parametrize("values", [{"lambda_kind": "token"}, {"form": "diff_v2"}])
+def test_settings_with_lambdas_of_tokens_are_read_as_they_were_written(values):
+    config = from_dict(DifferentialConfig, values, "differential")
+    assert from_dict(DifferentialConfig, config.to_dict(), "differential") == config
+    assert config.lambda_value is None
 
 
 def test_heads_that_cannot_be_halved_are_refused():

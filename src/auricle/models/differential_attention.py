@@ -54,7 +54,8 @@ class DifferentialConfig(Settings):
     # fixed: a number; learned: one number a layer, from four vectors; token: one for each token
     # and head.
     lambda_kind: LambdaKind = "fixed"
-    # Of fixed: the number; of learned: where it starts, None: 0.8 - 0.6 exp(-0.3 layer).
+    # Of fixed: the number; of learned: where it starts, None: 0.8 - 0.6 exp(-0.3 layer); token
+    # has none.
     lambda_value: float | None = 0.1
     norm: NormKind = "full"  # over all heads joined (LayerNorm), over each (RMSNorm), or none
     # Of what is normalised, before the last projection; None: 1 - where lambda starts.
@@ -65,12 +66,16 @@ class DifferentialConfig(Settings):
     @model_validator(mode="before")
     @classmethod
     def _expand(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or "form" not in values:
+        if not isinstance(values, dict):
             return values
-        form = str(values["form"])
-        if form not in FORMS:
-            raise ValueError(unknown_name("form", form, FORMS).rstrip("."))
-        return {**FORMS[form], **{key: value for key, value in values.items() if key != "form"}}
+        if "form" in values:
+            form = str(values["form"])
+            if form not in FORMS:
+                raise ValueError(unknown_name("form", form, FORMS).rstrip("."))
+            values = {**FORMS[form], **{key: values[key] for key in values if key != "form"}}
+        if values.get("lambda_kind") == "token":
+            return {"lambda_value": None, **values}
+        return values
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -81,6 +86,8 @@ class DifferentialConfig(Settings):
                 f"lambda_value {self.lambda_value:g} leaves a scale of 1 - lambda of nothing: give "
                 "scale, or a lambda_value below 1"
             )
+        if self.lambda_kind == "token" and self.lambda_value is not None:
+            raise ValueError("lambda_kind token finds its own lambda: leave out lambda_value")
         if self.lambda_kind == "token" and self.scale is None:
             raise ValueError("lambda_kind token starts nowhere that scale could follow: give scale")
         return self
