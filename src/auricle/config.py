@@ -32,6 +32,13 @@ def _in_order(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
+def either_way(value: Any) -> Any:
+    """The bounds -x, x for a number x; of a list, the tuple that strict settings want."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return (-abs(value), abs(value))
+    return tuple(value) if isinstance(value, list) else value
+
+
 Bounds = Annotated[tuple[float, float], AfterValidator(_in_order)]  # lowest, highest
 
 SettingsType = TypeVar("SettingsType", bound=Settings)

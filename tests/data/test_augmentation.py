@@ -76,6 +76,20 @@ def test_gain_is_one_factor_a_clip_within_bounds():
     assert gain_db.abs().max() <= 6.0 + 1e-4
 
 
+def test_gain_is_the_same_for_a_number_and_both_its_bounds():
+    waveforms = noise_clips(size=3, samples=10)
+    found = [apply(waveforms, full(waveforms), gain_db=gain) for gain in (6.0, -6, [-6.0, 6.0])]
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
+    torch.testing.assert_close(found[0], found[2], rtol=0, atol=0)
+
+
+def test_gain_may_be_for_softer_clips_alone():
+    waveforms = noise_clips(size=500, samples=10)
+    factors = apply(waveforms, full(waveforms), gain_db=[-40.0, -20.0]) / waveforms
+    gain_db = 20 * factors[:, 0].log10()
+    assert -40 - 1e-4 <= gain_db.min() < -39 and -21 < gain_db.max() <= -20 + 1e-4
+
+
 def test_shift_rolls_within_the_true_length():
     waveforms = torch.arange(1000.0).expand(200, 1000)
     lengths = torch.full((200,), 400)
@@ -126,7 +140,7 @@ def test_noise_is_white_in_some_clips_and_pink_in_others():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"gain_db": -1}, "gain_db: Input should be greater than or equal to 0, got -1."),
+        ({"gain_db": [10, -30]}, "gain_db: expected [lowest, highest], got [10, -30]."),
         (
             {"shift_seconds": -0.1},
             "shift_seconds: Input should be greater than or equal to 0, got -0.1.",

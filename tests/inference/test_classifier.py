@@ -96,6 +96,35 @@ def test_a_long_recording_is_the_aggregate_of_its_windows(tiny_model, noise, agg
     torch.testing.assert_close(classifier.score_waveforms([noise])[0], expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("aggregation", ["mean", "max"])
+def test_pauses_have_no_part_in_a_recordings_scores(tiny_model, noise, tmp_path, aggregation):
+    classifier = Classifier.load(tiny_model, device="cpu", aggregation=aggregation)
+    length = 400 + 199 * 160 + 159  # of a window
+    pause = torch.zeros(8 * (length // 2))
+    with_pauses = torch.cat([pause, noise, torch.zeros_like(pause)])
+    path = tmp_path / "pauses.wav"
+    soundfile.write(path, with_pauses.numpy(), RATE, subtype="FLOAT")
+    segments = list(classifier.segments(path))
+    sounding = torch.stack([each.scores for each in segments if each.level > -70])
+    assert 3 < len(sounding) < len(segments) / 2
+    join = {"mean": lambda rows: rows.mean(dim=0), "max": lambda rows: rows.amax(dim=0)}
+    expected = join[aggregation](sounding)
+    for found in (
+        classifier.score_file(path),
+        classifier.score_waveforms([with_pauses])[0],
+        classifier.whole(segments).scores,
+    ):
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_a_silent_recording_has_the_scores_of_all_its_windows(classifier, tmp_path):
+    path = tmp_path / "zeros.wav"
+    soundfile.write(path, np.zeros(7 * RATE), RATE)
+    rows = torch.stack([segment.scores for segment in classifier.segments(path)])
+    assert len(rows) > 1
+    torch.testing.assert_close(classifier.score_file(path), rows.mean(dim=0), atol=1e-5, rtol=0)
+
+
 def test_the_end_of_a_long_recording_is_heard(classifier, noise):
     changed = noise.clone()
     changed[-1600:] = 0.9

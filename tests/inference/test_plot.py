@@ -9,9 +9,10 @@ import pytest
 import soundfile
 import torch
 
-from auricle import audio
+from auricle import audio, features
 from auricle.errors import ConfigError, MissingExtraError
 from auricle.features import Fbank, FbankConfig
+from auricle.features.efficientat import EfficientATConfig
 from auricle.inference import Prediction, Recognition, plot
 
 RATE = 16_000
@@ -58,6 +59,23 @@ def test_a_long_recording_has_fewer_columns_than_frames(fbank, sound, monkeypatc
     assert image.shape == (32, 100)  # three frames in each column but the last
     torch.testing.assert_close(image[:, 1], whole[0, 3:6].mean(dim=0), atol=1e-3, rtol=0)
     torch.testing.assert_close(image[:, -1], whole[0, 297], atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("config", [FbankConfig(), EfficientATConfig()])
+@pytest.mark.parametrize(
+    ("scale", "brightest"),
+    [
+        pytest.param(0.0, (0.0, 0.01), id="silence is black"),
+        pytest.param(3e-5, (0.0, 0.8), id="what is nearly silent is dark"),
+        pytest.param(0.3, (1.0, 1.0), id="the loudest is the brightest"),
+    ],
+)
+def test_colours_tell_how_loud_it_is(config, scale, brightest):
+    fbank = features.build(config)
+    noise = torch.randn(1, 32_000, generator=torch.Generator().manual_seed(0))
+    image = fbank.log_mel(scale * noise)[0][0].T
+    lowest, highest = plot.shown_range(image, fbank)
+    assert brightest[0] <= (image.max() - lowest) / (highest - lowest) <= brightest[1]
 
 
 def test_a_picture_that_cannot_be_written_is_an_error(tmp_path, fbank, sound):

@@ -7,12 +7,13 @@ Shapes: B clips, S samples.
 """
 
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
-from auricle.config import Bounds, Settings
+from auricle.config import Bounds, Settings, either_way
 from auricle.data import effects
 from auricle.data.effects import power, uniform
 
@@ -25,7 +26,8 @@ class AugmentationConfig(Settings):
     reverberation_rate: float = Field(default=0.0, ge=0, le=1)  # share of the clips in a room
     filter_rate: float = Field(default=0.0, ge=0, le=1)  # share of the clips that are filtered
     filter_db: float = Field(default=12.0, ge=0)  # a band is raised or lowered by up to this
-    gain_db: float = Field(default=0.0, ge=0)  # louder or softer by up to this
+    # Lowest, highest gain; a number stands for as much either way.
+    gain_db: Annotated[Bounds, BeforeValidator(either_way)] = (0.0, 0.0)
     shift_seconds: float = Field(default=0.0, ge=0)  # rolled in time by up to this, either way
     noise_rate: float = Field(default=0.0, ge=0, le=1)  # share of the clips that get noise
     noise_snr_db: Bounds = (10.0, 40.0)  # lowest, highest signal-to-noise ratio
@@ -66,8 +68,8 @@ class Augmentation(nn.Module):
             waveforms = self._shift(waveforms, lengths, inside)
         if config.noise_rate:
             waveforms = waveforms + inside * self._noise(waveforms, lengths)
-        if config.gain_db:
-            gain_db = uniform(waveforms, -config.gain_db, config.gain_db)
+        if any(config.gain_db):
+            gain_db = uniform(waveforms, *config.gain_db)
             waveforms = torch.where(inside, waveforms * 10 ** (gain_db / 20), waveforms)
         return waveforms, lengths
 

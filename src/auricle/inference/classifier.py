@@ -27,8 +27,8 @@ Scorer = Callable[[Tensor, Tensor], Tensor]  # waveforms (B, S), lengths (B,) ->
 class Classifier:
     """A checkpoint, ready to use: sound in, labels out.
 
-    A recording longer than the model's input is cut into overlapping windows, whose scores are
-    joined: nothing is left out. Files of any length are read in blocks.
+    A recording longer than the model's input is cut into overlapping windows, and the scores of
+    those that are not silent are joined. Files of any length are read in blocks.
 
     Args:
         device: "auto" (the fastest present), "cpu", "cuda", "cuda:1" or "mps".
@@ -162,7 +162,7 @@ class Classifier:
         return answers if isinstance(waveform, list) else answers[0]
 
     def embed(self, waveform: Waveform | list[Waveform], sample_rate: int) -> Tensor:
-        """What the model's head reads, `(D,)`, or `(B, D)` for a list; the mean over windows.
+        """What the model's head reads, `(D,)`, or `(B, D)` for a list; of windows their mean.
 
         Arguments and errors are those of `classify`.
         """
@@ -178,7 +178,7 @@ class Classifier:
 
     def score_file(self, source: audio.Source) -> Tensor:
         """Scores `(C,)` of a sound file of any length."""
-        return self.aggregate(segment.scores[None] for segment in self.segments(source))
+        return self.whole(self.segments(source)).scores
 
     def segments(self, source: audio.Source) -> Iterator[Segment]:
         """Every window of a sound file with its scores, in order; read and scored in blocks."""
@@ -190,9 +190,13 @@ class Classifier:
                 yield Segment(start, end, row, recognition.level(window.waveform))
 
     def whole(self, segments: Iterable[Segment]) -> Segment:
-        """Consecutive windows of a recording as one segment, as loud as the loudest of them."""
+        """Consecutive windows of a recording as one segment, as loud as the loudest of them.
+
+        Silent windows have no part in the scores, unless all are: pauses do not drown what sounds.
+        """
         parts = list(segments)
-        scores = self.aggregate(part.scores[None] for part in parts)
+        sounding = [part for part in parts if not part.is_silent] or parts
+        scores = self.aggregate(part.scores[None] for part in sounding)
         loudest = max(part.level for part in parts)
         return Segment(parts[0].start, parts[-1].end, scores, loudest)
 
@@ -262,11 +266,16 @@ class Classifier:
         """Cut all waveforms into windows, run them in batches, and join each waveform's rows."""
         if not waveforms:
             return torch.empty(0, 0)
-        pieces = [list(windows.split([waveform], self._window_samples)) for waveform in waveforms]
+        pieces = [self._sounding(waveform) for waveform in waveforms]
         flat = (window for windows_of_one in pieces for window in windows_of_one)
         batches = windows.in_batches(flat, MAX_BATCH_SAMPLES)
         rows = torch.cat([self._run(batch, scorer) for batch in batches])
         return torch.stack([join([part]) for part in rows.split([len(p) for p in pieces])])
+
+    def _sounding(self, waveform: Tensor) -> list[Window]:
+        """The windows of a waveform that are not silent, or all where every one is: see `whole`."""
+        pieces = list(windows.split([waveform], self._window_samples))
+        return [each for each in pieces if not recognition.is_silent(each.waveform)] or pieces
 
     @torch.no_grad()  # not inference_mode: people train probes on embeddings
     def _run(self, batch: list[Window], scorer: Scorer) -> Tensor:

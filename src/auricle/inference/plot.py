@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 MAX_COLUMNS = 4096  # of the picture; more would not be seen
 SIZE_INCHES = (11.0, 4.0)
 DOTS_PER_INCH = 120
-DECIBELS_SHOWN = 80.0  # below the loudest value
+DECIBELS_SHOWN = 80.0  # below the loudest value, but for what is below the filterbank's floor
+FEWEST_DECIBELS = 40.0  # from the floor up, so that silence and what is nearly so stay dark
 NEPERS_IN_DECIBEL = math.log(10) / 10  # log-mel values are natural logarithms of powers
 TICKS_HZ = (125, 250, 500, 1000, 2000, 4000, 8000, 16_000)
 
@@ -104,19 +105,28 @@ def _frames(sound: Path, fbank: Filterbank) -> Iterator[Tensor]:
 
 
 def _draw_spectrogram(axes: "Axes", image: Tensor, seconds: float, fbank: Filterbank) -> None:
-    loudest = image.max().item()
+    lowest, highest = shown_range(image, fbank)
     axes.imshow(
         image.numpy(),
         origin="lower",
         aspect="auto",
         extent=(0.0, seconds, -0.5, len(image) - 0.5),
-        vmin=loudest - DECIBELS_SHOWN * NEPERS_IN_DECIBEL,
-        vmax=loudest,
+        vmin=lowest,
+        vmax=highest,
         cmap="magma",
     )
     shown = [hz for hz in TICKS_HZ if hz < fbank.config.highest_hz]
     axes.set_yticks([_mel_bin(hz, fbank) for hz in shown], [f"{hz:,} Hz" for hz in shown])
     axes.set_xlabel("seconds")
+
+
+def shown_range(image: Tensor, fbank: Filterbank) -> tuple[float, float]:
+    """The log-mel values that the darkest and the brightest colour stand for."""
+    zeros = torch.zeros(1, fbank.num_samples(1), device=fbank.window.device)
+    floor = fbank.log_mel(zeros)[0].min().item()
+    loudest = image.max().item()
+    lowest = max(floor, loudest - DECIBELS_SHOWN * NEPERS_IN_DECIBEL)
+    return lowest, max(loudest, lowest + FEWEST_DECIBELS * NEPERS_IN_DECIBEL)
 
 
 def _mel_bin(hz: float, fbank: Filterbank) -> float:

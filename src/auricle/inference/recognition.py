@@ -79,6 +79,11 @@ def level(waveform: Tensor) -> float:
     return 20 * math.log10(rms) if rms else -math.inf
 
 
+def is_silent(waveform: Tensor) -> bool:
+    """Whether samples `(S,)` are below SILENCE_DBFS."""
+    return level(waveform) < SILENCE_DBFS
+
+
 def reached(segment: Segment, thresholds: Sequence[float] | None) -> list[bool] | None:
     """For each class whether it is recognised: its score is at least its threshold."""
     if thresholds is None:
