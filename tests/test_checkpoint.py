@@ -84,6 +84,15 @@ def test_a_folder_without_config_is_refused(saved):
     )
 
 
+def test_a_folder_with_one_foreign_file_of_weights_leads_to_convert(saved):
+    (saved / "config.json").unlink()
+    (saved / "model.safetensors").rename(saved / "mn04.safetensors")
+    assert refusal(saved) == (
+        f"{saved}: holds no config.json, so it is not a checkpoint of auricle. Its weights become "
+        f"one with: auricle convert {saved / 'mn04.safetensors'} FOLDER"
+    )
+
+
 def test_a_folder_without_weights_is_refused(saved):
     (saved / "model.safetensors").unlink()
     assert refusal(saved) == f"{saved}: holds no model.safetensors."

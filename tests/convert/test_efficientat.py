@@ -62,7 +62,7 @@ def test_every_kind_of_file_gives_the_same_model(tmp_path, file, prefix):
     assert read.config.provenance["layout"] == "efficientat"
 
 
-@pytest.mark.parametrize("width", [0.1, 0.2, 0.4, 0.5, 0.6, 1.0, 2.0])
+@pytest.mark.parametrize("width", [0.1, 0.2, 0.4, 0.5, 0.6, 1.0, 2.0, 3.0, 4.0])
 def test_the_width_follows_from_the_shapes(tmp_path, width):
     read = convert.read(save(released_tensors(width=width), tmp_path / "mn.safetensors"))
     assert read.model.config.width == width

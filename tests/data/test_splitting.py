@@ -84,6 +84,15 @@ def test_nothing_to_put_aside_is_refused():
     )
 
 
+def test_of_clips_without_labels_none_are_spoken_of():
+    with pytest.raises(DataError) as caught:
+        split_by_group(manifest_of(([], None)), 0.2, seed=0)
+    assert str(caught.value) == (
+        "own: too few clips to put some aside for validation; "
+        "two clips (of two groups) are needed, or more."
+    )
+
+
 @pytest.mark.parametrize(("share", "shown"), [(0.0, "0"), (1.0, "1"), (-0.2, "-0.2")])
 def test_the_share_lies_between_zero_and_one(share, shown):
     with pytest.raises(ConfigError) as caught:

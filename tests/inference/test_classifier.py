@@ -229,6 +229,19 @@ def test_in_a_list_the_bad_waveform_is_numbered(classifier, tone):
     )
 
 
+def test_what_is_no_waveform_is_led_to_where_it_belongs(classifier, tone):
+    expected = "expected a waveform as a numpy array or a torch tensor, got "
+    with pytest.raises(AudioError) as caught:
+        classifier.classify("dog.wav", RATE)
+    assert str(caught.value) == f"{expected}str. A file is named to classify_file."
+    with pytest.raises(AudioError) as caught:
+        classifier.classify(tone[:1000].tolist(), RATE)
+    assert str(caught.value) == (
+        f"waveform 0: {expected}float. A list is one of waveforms: pass samples as "
+        "numpy.array(samples)."
+    )
+
+
 def test_top_below_1_is_refused_before_the_file_is_opened(classifier, tone):
     message = "top is the number of labels to give, at least 1, got 0."
     with pytest.raises(ConfigError) as caught:

@@ -386,6 +386,29 @@ def test_a_wheel_without_a_licence_field_is_known_by_its_classifier(packages, tm
     assert packages.licences(tmp_path) == "MIT License"
 
 
+def test_a_wheel_that_holds_its_licences_text_is_known_by_its_classifier(packages, tmp_path):
+    text = "License: License\n        =======\nClassifier: License :: OSI Approved :: MIT License\n"
+    (tmp_path / "METADATA").write_text(text)
+    assert packages.licences(tmp_path) == "MIT License"
+
+
+def test_a_missing_client_is_named_before_anything_is_fetched(packages, monkeypatch):
+    monkeypatch.setattr(packages.shutil, "which", {"dpkg-deb": "/usr/bin/dpkg-deb"}.get)
+    with pytest.raises(SystemExit) as caught:
+        packages.check_clients()
+    assert str(caught.value) == ("not installed: apt-get, npm. The packages cannot be fetched.")
+
+
+def test_a_collection_that_lacks_many_packages_is_not_called_done(collect):
+    collect.check_missing(["a", "b"], may_miss=2)
+    with pytest.raises(SystemExit) as caught:
+        collect.check_missing(["a", "b", "c"], may_miss=2)
+    assert str(caught.value) == (
+        "3 packages cannot be had: a, b, c. A further run tries them again; --may-miss 3 goes on "
+        "without them."
+    )
+
+
 @pytest.mark.parametrize(
     "registry, name, archive, command",
     [

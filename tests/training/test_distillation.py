@@ -137,6 +137,35 @@ def test_teacher_and_student_hear_one_scene_each_at_its_own_rate():
     assert for_student.shape[1] == scene.shape[1] // 2
 
 
+def test_a_scene_is_augmented_overlapped_and_mixed_in_this_order():
+    one = step(logits=1.0).train()
+    made = []
+
+    class Noted(nn.Module):
+        def __init__(self, name):
+            super().__init__()
+            self.name = name
+
+        def forward(self, waveforms, *others):
+            made.append(self.name)
+            return waveforms + 1, *others
+
+    for name in ("augmentation", "overlap", "mixup"):
+        one.scenes[name] = Noted(name)
+    waveforms, lengths, targets = batch()
+    scene, _ = one._scenes((waveforms, lengths, targets))
+    assert made == ["augmentation", "overlap", "mixup"]
+    torch.testing.assert_close(scene, waveforms + 3)
+
+
+def test_the_teacher_answers_in_float32_whatever_the_training_does():
+    teacher, (waveforms, lengths, _) = Teacher(model(seed=1)), batch()
+    expected = teacher.hear(waveforms, lengths)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = teacher.hear(waveforms, lengths)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
 def test_the_teacher_never_learns_and_is_no_part_of_what_is_stored():
     one = step(logits=1.0, embedding=1.0)
     before = {name: value.clone() for name, value in one.teacher.checkpoint.state_dict().items()}

@@ -19,6 +19,7 @@ from auricle.models import Model
 FORMAT: Literal[1] = 1
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+FOREIGN_WEIGHTS = (".safetensors", ".pt", ".pth", ".bin")
 CARD_FILE = "README.md"
 
 
@@ -135,12 +136,21 @@ def _write_config(config: CheckpointConfig, path: Path) -> None:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror}).") from error
 
 
+def _weights_hint(folder: Path) -> str:
+    """How the one file of weights in a folder becomes a checkpoint, if there is just one."""
+    files = [path for path in folder.iterdir() if path.suffix in FOREIGN_WEIGHTS]
+    if len(files) != 1 or files[0].name == WEIGHTS_FILE:
+        return ""
+    return f" Its weights become one with: auricle convert {files[0]} FOLDER"
+
+
 def _read_config(path: Path) -> CheckpointConfig:
     if not path.parent.is_dir():
         raise CheckpointError(f"{path.parent}: no such checkpoint folder.")
     if not path.exists():
         raise CheckpointError(
             f"{path.parent}: holds no {CONFIG_FILE}, so it is not a checkpoint of auricle."
+            + _weights_hint(path.parent)
         )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))

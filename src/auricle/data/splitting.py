@@ -43,9 +43,11 @@ def split_by_group(
     random.Random(seed).shuffle(order)
     chosen = _choose(order, counts, validation_share)
     if not chosen:
+        needs = "every label needs two clips (of two groups) or more"
+        if not manifest.labels:
+            needs = "two clips (of two groups) are needed, or more"
         raise DataError(
-            f"{manifest.source}: too few clips to put some aside for validation; "
-            "every label needs two clips (of two groups) or more."
+            f"{manifest.source}: too few clips to put some aside for validation; {needs}."
         )
     inside = np.isin(numbers, [number_of[name] for name in chosen])
     train, validation = (replace(manifest, clips=table.where(side)) for side in (~inside, inside))

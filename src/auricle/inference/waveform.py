@@ -1,5 +1,6 @@
 """Waveforms as people hold them (numpy or torch, any rate, any channels) to the model's form."""
 
+from os import PathLike
 from typing import TypeAlias
 
 import numpy as np
@@ -50,8 +51,14 @@ def _to_array(waveform: Waveform) -> np.ndarray:
         return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
     if isinstance(waveform, np.ndarray):
         return waveform
+    hint = ""
+    if isinstance(waveform, str | PathLike):
+        hint = " A file is named to classify_file."
+    elif isinstance(waveform, int | float):
+        hint = " A list is one of waveforms: pass samples as numpy.array(samples)."
     raise AudioError(
-        f"expected a waveform as a numpy array or a torch tensor, got {type(waveform).__name__}."
+        "expected a waveform as a numpy array or a torch tensor, got "
+        f"{type(waveform).__name__}.{hint}"
     )
 
 
