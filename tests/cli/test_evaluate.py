@@ -187,6 +187,13 @@ def test_classes_are_put_together_of_the_models_labels(run, manifest, tmp_path):
         "labels": {"pet": ["bark", "meow"], "quiet": ["silence"]},
     }
     assert set(rows[0]) >= {"score:pet", "score:quiet"}
+    assert set(metrics["all_labels"]) == {"first", "among_five"}  # the model has no thresholds
+    assert metrics["all_labels"]["among_five"] == 1  # of three labels
+    first = metrics["all_labels"]["first"]
+    line = f"all labels  a right one first {first:.1%}, among five 100.0%\n"
+    assert line in result.stdout
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<td>the best-scored of all the model&#x27;s labels is one of the clip&#x27;s" in page
 
 
 def test_classes_may_be_the_labels_of_their_names(run, manifest):

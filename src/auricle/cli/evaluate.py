@@ -1,5 +1,7 @@
 """`auricle evaluate`: judge a model on labelled clips."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -8,7 +10,7 @@ from auricle.cli import judging, thresholds
 from auricle.errors import ConfigError
 
 if TYPE_CHECKING:
-    from auricle.evaluation.hearing import Scorer
+    from auricle.evaluation import Evaluation
 
 
 def evaluate(  # noqa: PLR0913 - one parameter for each option
@@ -60,6 +62,7 @@ def evaluate(  # noqa: PLR0913 - one parameter for each option
     from auricle import checkpoint
     from auricle.evaluation import evaluate as evaluate_clips
     from auricle.evaluation import label_map, report
+    from auricle.evaluation.zero_shot import evaluate_zero_shot
     from auricle.inference import Classifier, resolve  # here, so that --help waits for no torch
 
     with report.prepared(out):
@@ -69,14 +72,14 @@ def evaluate(  # noqa: PLR0913 - one parameter for each option
         classifier = Classifier(found, device)
         asked: dict[str, Any] = {"model": model, "data": str(data), "split": split, "fold": fold}
         asked["without"] = without or []
-        scorer: Scorer = classifier
         decisions = list(found.config.thresholds) if found.config.thresholds else None
+        judge: Callable[..., Evaluation] = partial(evaluate_clips, classifier)
         if classes is not None:
-            scorer = by_class = label_map.by_class(classifier, classes, manifest)
-            decisions = None  # those of single labels are not those of classes
+            by_class = label_map.by_class(classifier, classes, manifest)
             asked["label_map"] = {"name": classes, "labels": by_class.classes}
+            judge = partial(evaluate_zero_shot, by_class)
         with judging.counting(len(manifest.clips)) as progress:
-            evaluation = evaluate_clips(scorer, manifest, batch_size, decisions, progress)
+            evaluation = judge(manifest, batch_size, decisions, progress)
         judging.finish(evaluation, out, asked)
     if calibrate:
         chosen_on = {key: asked[key] for key in ("data", "split", "fold", "without")}

@@ -4,7 +4,7 @@ A label map is a YAML file of `class: label` or `class: [label, label, ...]`. A 
 the highest of its labels scores. Capitals, underscores and repeated spaces do not matter in names
 of labels. Maps that come with the package are named without path and suffix.
 
-Shapes: B clips, L labels of the model, C classes.
+Shapes: N clips, L labels of the model, C classes.
 """
 
 import difflib
@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from auricle import audio
 from auricle.config import read_yaml
 from auricle.data import Manifest
 from auricle.errors import NAMES_SHOWN, ConfigError, DataError, unknown_name
@@ -33,7 +32,7 @@ LabelMap = Mapping[str, Sequence[str]]  # class: labels
 
 @dataclass(frozen=True)
 class ByClass:
-    """A model whose labels are put together to classes; evaluation takes it like the model.
+    """A model whose labels are put together to classes.
 
     Attributes:
         classes: the labels of each of C classes, as the model spells them.
@@ -48,27 +47,16 @@ class ByClass:
         return list(self.classes)
 
     @property
-    def sample_rate(self) -> int:
-        """Of the waveforms that the model takes, in Hz."""
-        return self.scorer.sample_rate
+    def belongs(self) -> Tensor:
+        """`(C, L)`, whether a label is one of a class."""
+        rows = [
+            [label in labels for label in self.scorer.labels] for labels in self.classes.values()
+        ]
+        return torch.tensor(rows)
 
-    @property
-    def window_seconds(self) -> float:
-        """Length of the longest sound that the model hears in one piece."""
-        return self.scorer.window_seconds
-
-    def score_waveforms(self, waveforms: list[Tensor]) -> Tensor:
-        """Scores `(B, C)` of waveforms `(S,)`."""
-        return self._highest(self.scorer.score_waveforms(waveforms))
-
-    def score_file(self, source: audio.Source) -> Tensor:
-        """Scores `(C,)` of one sound file of any length."""
-        return self._highest(self.scorer.score_file(source))
-
-    def _highest(self, scores: Tensor) -> Tensor:
-        place_of = {label: place for place, label in enumerate(self.scorer.labels)}
-        columns = [[place_of[label] for label in labels] for labels in self.classes.values()]
-        return torch.stack([scores[..., places].amax(dim=-1) for places in columns], dim=-1)
+    def highest(self, scores: Tensor) -> Tensor:
+        """Scores `(N, C)` of the classes, from those of the labels `(N, L)`."""
+        return torch.stack([scores[:, labels].amax(dim=1) for labels in self.belongs], dim=1)
 
 
 def map_names() -> list[str]:

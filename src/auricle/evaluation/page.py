@@ -31,6 +31,12 @@ SUMMARY = {  # key in metrics.json: title, what it means
         "expected calibration error: |score - share that is right|, 15 bins of equal width",
     ),
 }
+ALL_LABELS = {  # key of all_labels in metrics.json: what it means
+    "first": "the best-scored of all the model's labels is one of the clip's classes",
+    "among_five": "one of the five best is",
+    "recognised": "such a label reaches its threshold",
+    "nothing_recognised": "no label does",
+}
 CLASS_COLUMNS = {  # key of a class's row: title
     "label": "class",
     "clips": "clips",
@@ -85,6 +91,7 @@ def page(evaluation: Evaluation, record: dict[str, Any], folder: Path) -> str:
     sections = [
         _section("Asked", _asked(record)),
         _section("Summary", _summary(record)),
+        _section("Among all labels", _among_all(record)),
         _section("Members", _members(record)),
         _section("Classes", _classes(evaluation)),
         *_pictures(evaluation),
@@ -139,6 +146,12 @@ def _summary(record: dict[str, Any]) -> str:
         f"<p>{note}, {drawn['rounds']} rounds. They say what other clips could have given, not "
         "what another training could have.</p>"
     )
+
+
+def _among_all(record: dict[str, Any]) -> str:
+    shares = record.get("all_labels", {})
+    rows = [(ALL_LABELS[key], share) for key, share in shares.items()]
+    return _table(("share of the clips", ""), rows) if rows else ""
 
 
 def _members(record: dict[str, Any]) -> str:

@@ -240,6 +240,8 @@ def _summary(metrics: dict[str, Any]) -> str:
         wilson = key == "accuracy" and not grouped
         ends = metrics["accuracy_interval"] if wilson else metrics["intervals"].get(key)
         values[name] = value + (f" {_interval(ends, as_share)}" if ends else "")
+    if "all_labels" in metrics:
+        values["all labels"] = _among_all(metrics["all_labels"])
     if grouped:
         values["groups"] = str(metrics["resampled"]["number"])
     absent = metrics["classes_without_positives"]
@@ -247,6 +249,14 @@ def _summary(metrics: dict[str, Any]) -> str:
         more = f" and {len(absent) - NAMES_SHOWN} more" if len(absent) > NAMES_SHOWN else ""
         values["no clip of"] = ", ".join(absent[:NAMES_SHOWN]) + more
     return "\n".join(f"{name:<12}{value}" for name, value in values.items()) + "\n"
+
+
+def _among_all(shares: dict[str, float]) -> str:
+    text = f"a right one first {shares['first']:.1%}, among five {shares['among_five']:.1%}"
+    if "recognised" in shares:
+        text += f", recognised {shares['recognised']:.1%}"
+        text += f"; nothing recognised {shares['nothing_recognised']:.1%}"
+    return text
 
 
 def _interval(ends: list[float], as_share: bool) -> str:
