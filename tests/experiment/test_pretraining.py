@@ -85,7 +85,8 @@ def test_any_model_of_patches_is_pretrained_by_any_objective(sounds, tmp_path, n
     parts = {"frame_loss", "utterance_loss"}
     if objective is RECONSTRUCTION:
         parts = {"reconstruction_loss", "discrimination_loss"}
-    assert names | parts <= set(report.best)
+    trained = {f"train_{name}" for name in parts | (names - {"validation_loss"})}
+    assert names | parts | trained <= set(report.best)
     steps = (tmp_path / "run" / "logs" / "csv" / "metrics.csv").read_text().splitlines()
     assert parts <= set(steps[0].split(","))
 
@@ -103,15 +104,19 @@ def test_a_sound_of_less_than_one_patch_is_skipped_and_named(sounds, tmp_path):
     ]
 
 
-def test_a_resumed_pretraining_gives_the_same_bits(sounds, tmp_path, interrupted_in_epoch):
-    run(recipe(sounds), tmp_path / "whole")
+@pytest.mark.parametrize("objective", [SELF_DISTILLATION, RECONSTRUCTION], ids=["eat", "mae_ast"])
+def test_a_resumed_pretraining_gives_the_same_bits(
+    sounds, tmp_path, interrupted_in_epoch, objective
+):
+    whole = recipe(sounds, pretraining={"objective": objective})
+    run(whole, tmp_path / "whole")
     with interrupted_in_epoch(2):
-        run(recipe(sounds), tmp_path / "parts")
-    state = torch.load(tmp_path / "parts" / "state.ckpt", weights_only=True)["state_dict"]
-    names = [name for name in state if ".teacher." in name and "prefix_tokens" in name]
-    [name] = names
-    assert not torch.equal(state[name], state[name.replace("teacher", "student")])
-    run(recipe(sounds), tmp_path / "parts", resume=True)
+        run(whole, tmp_path / "parts")
+    if objective is SELF_DISTILLATION:
+        state = torch.load(tmp_path / "parts" / "state.ckpt", weights_only=True)["state_dict"]
+        [name] = [name for name in state if ".teacher." in name and "prefix_tokens" in name]
+        assert not torch.equal(state[name], state[name.replace("teacher", "student")])
+    run(whole, tmp_path / "parts", resume=True)
     first, second = (
         checkpoint.load(tmp_path / folder / "last").state_dict() for folder in ("whole", "parts")
     )
@@ -141,9 +146,13 @@ def test_a_resume_with_another_objective_is_refused(sounds, tmp_path, monkeypatc
         run(
             recipe(sounds, pretraining={"objective": RECONSTRUCTION}), tmp_path / "run", resume=True
         )
-    message = str(caught.value)
-    assert message.startswith(f"{tmp_path / 'run'}: holds a run of another recipe: ")
-    assert "pretraining.objective." in message
+    assert str(caught.value) == (
+        f"{tmp_path / 'run'}: holds a run of another recipe: pretraining.objective.name is "
+        "self_distillation there and masked_reconstruction here; pretraining.objective.block is 2 "
+        "there and 1 here; pretraining.objective.clones is 2 there and None here; and 10 more. Go "
+        f"on with that run's own recipe (auricle pretrain --resume {tmp_path / 'run'}), or choose "
+        "another --out."
+    )
 
 
 def labelled_tones(folder):
@@ -205,7 +214,8 @@ def test_a_collapse_is_reported_once_or_ends_the_run(sounds, tmp_path, monkeypat
     assert start == "step 1: the targets are nearly the same for all patches "
     assert end.partition(",")[2] == (
         " at least 1e+06 is healthy): pretraining has collapsed. Lower "
-        "training.optimizer.learning_rate, or raise pretraining.objective.first_decay."
+        "training.optimizer.learning_rate, or raise pretraining.objective.first_decay, in a new "
+        "run."
     )
 
 
@@ -251,11 +261,16 @@ def test_a_recipe_before_training_can_be_probed(sounds, tmp_path):
 
 def test_what_comes_out_has_no_labels_and_predict_says_so(sounds, tmp_path):
     run(recipe(sounds), tmp_path / "run")
+    start = tmp_path / "run" / "last"
     with pytest.raises(UserError) as caught:
-        Classifier(checkpoint.load(tmp_path / "run" / "last"))
-    assert str(caught.value).startswith(
-        "the checkpoint has no labels: it is a start for training, not a classifier. "
+        Classifier.load(start)
+    assert str(caught.value) == (
+        f"{start}: has no labels: it is a start for training, not a classifier. Train it (auricle "
+        f"train --data SOUNDS --from {start}), or choose another model."
     )
+    card = (start / "README.md").read_text()
+    assert "pipeline_tag: feature-extraction\n" in card
+    assert "\n# asda, a start for training\n" in card
 
 
 def test_what_comes_out_is_a_start_for_training(sounds, tmp_path):
@@ -294,7 +309,8 @@ def test_what_comes_out_is_a_start_for_training(sounds, tmp_path):
         ),
         (
             {"pretraining": {"objective": {**SELF_DISTILLATION, "decoder": {"groups": 3}}}},
-            "pretraining.objective.decoder.groups: 3 does not divide the model's width (16).",
+            "pretraining.objective.decoder.groups: 3 does not divide the model's width (16). Use a "
+            "number that does, such as 2.",
         ),
         (
             {
@@ -303,6 +319,11 @@ def test_what_comes_out_is_a_start_for_training(sounds, tmp_path):
             },
             "pretraining.objective.decoder: its positions need a model.width that 4 divides, not "
             "18.",
+        ),
+        (
+            {"model": {**MODEL, "name": "ast", "stride": [8, 8], "patchout": 0.5}},
+            "model.patchout and pretraining cannot be given together: the objective hides patches. "
+            "Use model.patchout=0.",
         ),
         (
             {"model": {**MODEL, "name": "ast", "stride": [8, 6]}},

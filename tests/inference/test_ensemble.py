@@ -184,5 +184,6 @@ def test_a_model_without_labels_is_refused_by_name(members, tmp_path):
     with pytest.raises(CheckpointError) as caught:
         Ensemble.load(headless, device="cpu")
     assert str(caught.value) == (
-        f"{headless[1]}: has no labels: it is a start for training, not a classifier."
+        f"{headless[1]}: has no labels: it is a start for training, not a classifier. Train it "
+        f"(auricle train --data SOUNDS --from {headless[1]}), or choose another model."
     )

@@ -22,6 +22,23 @@ def test_adamw_leaves_vectors_without_decay():
     assert groups(config) == [(0.1, 0.0, 4), (0.1, 0.5, 2)]
 
 
+@pytest.mark.parametrize("form", ["asda", "diff_v1", "diff_v2"])
+def test_what_a_lambda_is_learned_from_is_decayed_only_where_it_is_a_matrix(form):
+    settings = {"width": 8, "depth": 1, "num_heads": 2, "differential": {"form": form}}
+    model = models.build("asda", {**settings, "num_classes": 2})
+    built = build(model, OptimizerConfig(learning_rate=0.1, weight_decay=0.5))
+    decay_of = {
+        id(p): group["weight_decay"] for group in built.param_groups for p in group["params"]
+    }
+    found = {
+        name.partition(".attention.weight.")[2]: decay_of[id(parameter)]
+        for name, parameter in model.named_parameters()
+        if ".attention.weight." in name
+    }
+    vectors = dict.fromkeys(("queries.0", "queries.1", "keys.0", "keys.1"), 0.0)
+    assert found == {"asda": {}, "diff_v1": vectors, "diff_v2": {"projection.weight": 0.5}}[form]
+
+
 def test_adam_decays_all_parameters_as_the_authors_do():
     config = OptimizerConfig(name="adam", learning_rate=0.1, weight_decay=0.5)
     assert groups(config) == [(0.1, 0.5, 6)]

@@ -143,9 +143,9 @@ self_distillation.NOISE = 0.0
 """
 
 
-def test_two_processes_pretrain_as_one_does(folder, monkeypatch):
-    from auricle.training import self_distillation
-
+@pytest.fixture(scope="module")
+def pretraining(folder) -> str:
+    """The name of a recipe for the same clips, which learns without their labels."""
     values = yaml.safe_load((folder / "recipe.yaml").read_text())
     values["model"] = {**values["model"], "name": "asda", "patch": [8, 8]}
     values["front_end"]["padding"] = {"frames": 16}
@@ -158,12 +158,18 @@ def test_two_processes_pretrain_as_one_does(folder, monkeypatch):
         "gradient_clip": 1.0,
     }
     (folder / "pretraining.yaml").write_text(yaml.safe_dump(values))
+    return "pretraining.yaml"
+
+
+def test_two_processes_pretrain_as_one_does(folder, pretraining, monkeypatch):
+    from auricle.training import self_distillation
+
     for name in ("draw_kept", "NOISE"):  # put back what the next line changes
         monkeypatch.setattr(self_distillation, name, getattr(self_distillation, name))
     exec(WITHOUT_CHANCE, {})
     with pytest.warns(UserWarning, match="^skipped: "):
-        run(read_recipe(folder / "pretraining.yaml"), folder / "one", machine=Machine("cpu"))
-    words = {"before": WITHOUT_CHANCE, "command": "pretrain", "recipe": "pretraining.yaml"}
+        run(read_recipe(folder / pretraining), folder / "one", machine=Machine("cpu"))
+    words = {"before": WITHOUT_CHANCE, "command": "pretrain", "recipe": pretraining}
     done = train(folder, "two", **words)
     assert done.returncode == 0, done.stderr
     expected, found = (
@@ -178,8 +184,40 @@ def test_two_processes_pretrain_as_one_does(folder, monkeypatch):
         for name in ("one", "two")
     )
     for one, other in zip(expected, found, strict=True):
-        for name in ("train_loss", "validation_loss", "frame_loss", "utterance_loss"):
+        losses = ("train_loss", "train_frame_loss", "train_utterance_loss", "validation_loss")
+        for name in (*losses, "frame_loss", "utterance_loss"):
             assert other[name] == pytest.approx(one[name], rel=LOSS_TOLERANCE), name
+
+
+COLLAPSED_IN_THE_SECOND = """
+import os
+from auricle.training import pretraining
+
+pretraining.WATCH_EVERY = 1
+if os.environ.get("LOCAL_RANK") == "1":
+    pretraining._watched = lambda terms: (0.0, 1.0)
+"""
+
+
+def test_a_collapse_that_one_process_sees_ends_all_of_them(folder, pretraining):
+    words = {"before": COLLAPSED_IN_THE_SECOND, "command": "pretrain", "recipe": pretraining}
+    done = train(folder, "collapsed", "pretraining.stop_at_collapse=true", **words)
+    assert done.returncode == 2, done.stderr
+    errors = {line for line in done.stderr.splitlines() if line.startswith("error: ")}
+    assert errors == {
+        "error: step 1: the targets are nearly the same for all patches (deviation 0.0000, at "
+        "least 0.1 is healthy): pretraining has collapsed. Lower training.optimizer.learning_rate, "
+        "or raise pretraining.objective.first_decay, in a new run."
+    }
+    assert "Traceback" not in done.stderr
+
+
+def test_a_collapse_that_one_process_sees_is_reported_once(folder, pretraining):
+    words = {"before": COLLAPSED_IN_THE_SECOND, "command": "pretrain", "recipe": pretraining}
+    done = train(folder, "reported", **words)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("warning: step 1: the targets are nearly the same") == 1
+    assert done.stderr.count("have collapsed") + done.stderr.count("has collapsed") == 1
 
 
 NOTE_SCORES = """

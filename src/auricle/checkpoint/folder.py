@@ -190,11 +190,14 @@ def _load_weights(model: Model, path: Path) -> None:
 def _card(checkpoint: Checkpoint) -> str:
     """A model card from what the configuration knows."""
     config = checkpoint.config
-    lines = ["---", "library_name: auricle", "pipeline_tag: audio-classification", "---", ""]
-    lines += [f"# {config.model}, {len(config.id2label)} classes", ""]
+    task, what = "audio-classification", f"{len(config.id2label)} classes"
+    if not config.id2label:
+        task, what = "feature-extraction", "a start for training"
+    lines = ["---", "library_name: auricle", f"pipeline_tag: {task}", "---", ""]
+    lines += [f"# {config.model}, {what}", ""]
     for title, values in (("Scores", config.metrics), ("Provenance", config.provenance)):
         if values:
             lines += [f"## {title}", "", "| | |", "|---|---|"]
             lines += [f"| {key} | {value} |" for key, value in values.items()] + [""]
-    lines += ["## Labels", "", ", ".join(config.labels) or "none: a start for training", ""]
+    lines += ["## Labels", "", ", ".join(config.labels) or "none", ""]
     return "\n".join(lines)

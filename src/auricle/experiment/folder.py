@@ -138,9 +138,11 @@ def check_same(recipe: Recipe, stored: Recipe, labels: list[str], out: Path) -> 
     for key in (*PATHS, *(f"data.more[{i}].source" for i in range(len(stored.data.more)))):
         if key in there and key in here and _is_same_place(there[key], here[key], out):
             there[key] = here[key]
-    different = [key for key in sorted(there | here) if there.get(key) != here.get(key)]
+    different = [key for key in there | here if there.get(key) != here.get(key)]
     if not different:
         return
+    # What a part is called says most: other settings may follow from it.
+    different.sort(key=lambda key: (not key.endswith(".name"), key))
     shown = [
         f"{key} is {there.get(key)} there and {here.get(key)} here"
         for key in different[:DIFFERENCES_SHOWN]
@@ -149,8 +151,15 @@ def check_same(recipe: Recipe, stored: Recipe, labels: list[str], out: Path) -> 
     raise ConfigError(
         f"{out}: holds a run of another recipe: {'; '.join(shown)}"
         f"{f'; and {more} more' if more else ''}. Go on with that run's own recipe "
-        f"(auricle train --resume {out}), or choose another --out."
+        f"(auricle {_command(stored)} --resume {out}), or choose another --out."
     )
+
+
+def _command(recipe: Recipe) -> str:
+    """What runs such a recipe."""
+    if recipe.pretraining is not None:
+        return "pretrain"
+    return "train" if recipe.distillation is None else "distill"
 
 
 def _is_same_place(there: str | None, here: str | None, out: Path) -> bool:

@@ -31,6 +31,11 @@ def build_pretraining(
             "hidden from it. Use asda, ast or ham_ast."
         )
     _check_overlap(student)
+    if getattr(student.config, "patchout", 0):
+        raise ConfigError(
+            "model.patchout and pretraining cannot be given together: the objective hides patches. "
+            "Use model.patchout=0."
+        )
     _check_shortest(recipe, settings, student)
     _check_decoder(settings, student)
     return Pretraining(
@@ -70,9 +75,10 @@ def _check_decoder(settings: PretrainingConfig, student: PatchTransformer) -> No
     for name in ("groups", "num_heads"):
         parts = getattr(decoder, name, 1)
         if width % parts:
+            fits = max(number for number in range(1, parts) if width % number == 0)
             raise ConfigError(
                 f"pretraining.objective.decoder.{name}: {parts} does not divide the model's width "
-                f"({width})."
+                f"({width}). Use a number that does, such as {fits}."
             )
     if isinstance(decoder, TransformerDecoderConfig) and width % 4:
         raise ConfigError(

@@ -47,8 +47,8 @@ class Classifier:
     ):
         if not model.labels:
             raise CheckpointError(
-                "the checkpoint has no labels: it is a start for training, not a classifier. "
-                "Train it first, or choose another model."
+                "the checkpoint has no labels: it is a start for training, not a classifier. Train "
+                "it first, or choose another model."
             )
         self.aggregate = windows.aggregation(aggregation)
         self.device = devices.choose(device)
@@ -65,7 +65,9 @@ class Classifier:
         Raises:
             CheckpointError: nothing is called so, or what is there cannot be used.
         """
-        return cls(names.resolve(name_or_path), device, aggregation)
+        found = names.resolve(name_or_path)
+        names.check_labels(found, name_or_path)
+        return cls(found, device, aggregation)
 
     from_pretrained = load
 

@@ -67,10 +67,7 @@ class Ensemble:
         members = []
         for name in names_or_paths:
             found = names.resolve(name)
-            if not found.labels:
-                raise CheckpointError(
-                    f"{name}: has no labels: it is a start for training, not a classifier."
-                )
+            names.check_labels(found, name)
             members.append(Classifier(found, device))
         return cls(members, [str(name) for name in names_or_paths], weights)
 

@@ -77,6 +77,22 @@ def check_distinct(names_or_paths: Sequence[str | Path]) -> None:
         seen.add(place)
 
 
+def check_labels(found: checkpoint.Checkpoint, name: str | Path) -> None:
+    """Refuse a checkpoint that cannot name anything.
+
+    Args:
+        name: what the user called it.
+
+    Raises:
+        CheckpointError: it has no labels.
+    """
+    if not found.labels:
+        raise CheckpointError(
+            f"{name}: has no labels: it is a start for training, not a classifier. Train it "
+            f"(auricle train --data SOUNDS --from {name}), or choose another model."
+        )
+
+
 def _find(name_or_path: str | Path) -> checkpoint.Checkpoint:
     name = str(name_or_path)
     path = Path(name_or_path).expanduser()

@@ -187,13 +187,17 @@ class LearnedLambda(nn.Module):
         self, config: DifferentialConfig, width: int, num_heads: int, one_map: int, layer: int
     ):
         super().__init__()
-        size = (2, one_map // num_heads)
-        self.queries = nn.Parameter(LAMBDA_SPREAD * torch.randn(size))
-        self.keys = nn.Parameter(LAMBDA_SPREAD * torch.randn(size))
+        # Vectors each, and no matrices: the optimizer does not decay them.
+        self.queries, self.keys = (
+            nn.ParameterList(LAMBDA_SPREAD * torch.randn(one_map // num_heads) for _ in range(2))
+            for _ in range(2)
+        )
         self.start = _start(config, layer)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        first, second = (self.queries * self.keys).sum(dim=1).exp()
+        first, second = (
+            (query @ key).exp() for query, key in zip(self.queries, self.keys, strict=True)
+        )
         return first - second + self.start
 
 

@@ -55,7 +55,7 @@ def transfer(
     if left_over:
         raise CheckpointError(
             f"the initial weights hold tensors that the model has no place for: "
-            f"{_shown(left_over)}. Use a model with these parts."
+            f"{_shown(left_over)}. Use a model with these parts{_attention_hint(left_over)}."
         )
     adapted = _adapt_grid(weights, source, places, positions)
     for name, value in weights.items():
@@ -69,6 +69,15 @@ def transfer(
     copied = tuple(name for name in weights if name not in adapted)
     kept = tuple(name for name in places if name not in weights)
     return TransferReport(copied, tuple(adapted), kept)
+
+
+def _attention_hint(names: list[str]) -> str:
+    """Which setting brings the kind of attention that `names` are of."""
+    if any(".attention.query_key_value." in name for name in names):
+        return ", softmax attention (model.differential=null)"
+    if any(".attention.query." in name for name in names):
+        return ", differential attention (model.differential={})"
+    return ""
 
 
 def _adapt_grid(

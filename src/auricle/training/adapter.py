@@ -117,9 +117,10 @@ class Adapter(lightning.LightningModule):
         if not size:  # Where others have clips, all must take part
             return self.step.idle() if num_processes > 1 else None
         loss = self.step.loss(batch)
-        self.tally.add(loss, size)
+        parts = self.step.terms()
+        self.tally.add(loss, parts, size)
         self.log("train_loss_step", loss, prog_bar=True, batch_size=size)
-        self.log_dict(self.step.terms(), batch_size=size)
+        self.log_dict(parts, batch_size=size)
         # lightning takes the mean over the processes and divides by `accumulate`.
         weight = size * num_processes * self.config.accumulate / self.portions.clips_of_batch(index)
         return loss * weight
@@ -137,10 +138,10 @@ class Adapter(lightning.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Put the numbers of all processes together."""
-        loss, clips = self.tally.totals()
-        self.log("train_loss_epoch", loss, rank_zero_only=True)
+        means, clips = self.tally.totals()
+        self.log("train_loss_epoch", means["train_loss"], rank_zero_only=True)
         self.numbers = {
-            "train_loss": loss,
+            **means,
             **self.numbers,
             "seconds": round(self.tally.elapsed(), 3),
             "clips_per_second": round(clips / self.tally.seconds, 2),

@@ -21,6 +21,7 @@ from auricle.training.masked_reconstruction import (
     MaskedReconstructionConfig,
 )
 from auricle.training.objective import Objective, Terms
+from auricle.training.processes import gather, is_first
 from auricle.training.self_distillation import SelfDistillation, SelfDistillationConfig
 from auricle.training.step import Step
 
@@ -125,8 +126,8 @@ class Pretraining(Step):
             Collapsed: it does, and is to stop then.
         """
         self.model.updated(count)
-        if self.model.can_collapse and count % WATCH_EVERY == 0 and self.last is not None:
-            self._watch(self.last, count)
+        if self.model.can_collapse and count % WATCH_EVERY == 0:
+            self._watch(count)
 
     def idle(self) -> Tensor:
         """Zero, by way of all weights: there is no hidden patch in a clip of one."""
@@ -154,24 +155,32 @@ class Pretraining(Step):
             raise Diverged("the losses of the validation clips are not numbers.")
         return {**found, **(self.probe() if self.probe else {})}
 
-    def _watch(self, terms: Terms, count: int) -> None:
-        seen = {
-            "targets": (terms.target_deviation.item(), LEAST_TARGET_DEVIATION),
-            "answers": (terms.prediction_deviation.item(), LEAST_PREDICTION_DEVIATION),
-        }
-        for name, (value, least) in seen.items():
+    def _watch(self, count: int) -> None:
+        """Look at what all processes saw last, so that all go on or all stop."""
+        seen = [values for values in gather(self.last and _watched(self.last)) if values]
+        if not seen:
+            return
+        lowest = [min(values) for values in zip(*seen, strict=True)]
+        bounds = {"targets": LEAST_TARGET_DEVIATION, "answers": LEAST_PREDICTION_DEVIATION}
+        for (name, least), value in zip(bounds.items(), lowest, strict=True):
             if value >= least:
                 continue
             text = (
                 f"step {count}: the {name} are nearly the same for all patches (deviation "
                 f"{value:.4f}, at least {least:g} is healthy): pretraining has collapsed. Lower "
-                "training.optimizer.learning_rate, or raise pretraining.objective.first_decay."
+                "training.optimizer.learning_rate, or raise pretraining.objective.first_decay, in "
+                "a new run."
             )
             if self.stop_at_collapse:
                 raise Collapsed(text)
-            if not self.has_warned:
+            if not self.has_warned and is_first():
                 warnings.warn(text, TrainingWarning, stacklevel=2)
             self.has_warned = True
+
+
+def _watched(terms: Terms) -> tuple[float, ...]:
+    """How much targets and answers differed, as plain numbers."""
+    return tuple(getattr(terms, name).item() for name in WATCHED)
 
 
 def _numbers(terms: Terms) -> dict[str, Tensor]:

@@ -43,7 +43,11 @@ class SelfDistillation(Objective):
 
     The loss of a batch is, as in EAT's released code, the mean over hidden patches of the squared
     error, summed over D and divided by sqrt(D), and `utterance` times the same of the prefix tokens
-    against the mean target of the clip, *summed* over the batch and the clones.
+    against the mean target of the clip, *summed* over the batch and the clones. A batch of fewer
+    clips, as the last of an epoch, counts as a whole one: the two terms keep their proportion.
+
+    Args:
+        batch_size: clips of a whole batch.
     """
 
     part_names = ("frame_loss", "utterance_loss")
@@ -71,8 +75,8 @@ class SelfDistillation(Objective):
         kept = draw_kept(clones, places, config.hidden_share, config.block)
         encoded = self.student.encode_patches(*take(patches, places, kept))
         prefix, seen = encoded[:, : layout.num_prefix], encoded[:, layout.num_prefix :]
-        noise = NOISE * torch.randn(*clones.shape, seen.shape[2], device=seen.device)
-        decoded = widened(self.decoder(put_back(seen, kept, noise), places))
+        noise = torch.randn(*clones.shape, seen.shape[2], device=seen.device, dtype=patches.dtype)
+        decoded = widened(self.decoder(put_back(seen, kept, NOISE * noise), places))
         hidden = hidden_places(clones, kept)
         frame = self._frame(decoded, targets, hidden)
         utterance = self._utterance(widened(prefix).mean(dim=1), targets, valid)

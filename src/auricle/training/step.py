@@ -31,7 +31,7 @@ class Step(nn.Module, ABC):
         """The loss of a training batch, a scalar."""
 
     def terms(self) -> dict[str, Tensor]:
-        """Of what the last loss consisted, for the step logs."""
+        """Of what the last loss consisted: for the step logs, and as means of the epoch."""
         return {}
 
     def updated(self, count: int) -> None:
