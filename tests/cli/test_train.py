@@ -26,7 +26,8 @@ def run(*words: str):
         ),
         (
             ("x.yaml", "--data", "sounds", "--from", "esc10"),
-            "--data takes the place of a recipe, but 'x.yaml' was given, too.",
+            "--data takes the place of a recipe, but 'x.yaml' was given, too. Recipes that need no "
+            "labels take it: auricle pretrain, auricle distill.",
         ),
         (("x.yaml",), "x.yaml: no such recipe file."),
         (

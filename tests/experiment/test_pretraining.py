@@ -259,6 +259,19 @@ def test_a_recipe_before_training_can_be_probed(sounds, tmp_path):
     assert said[0].stdout == said[1].stdout
 
 
+def test_a_recipe_of_the_package_is_probed_by_its_name(sounds, tmp_path, monkeypatch):
+    manifest = tmp_path / "labelled.csv"
+    paths = sorted(sounds.rglob("*.wav"))
+    splits = ("train", "validation")
+    rows = [f"{path},{'ab'[n % 2]},{splits[n % 4 // 2]}" for n, path in enumerate(paths)]
+    manifest.write_text("\n".join(["path,labels,split", *rows]) + "\n")
+    monkeypatch.setenv("SC12", str(manifest))
+    words = ["--data", str(manifest), "--train-split", "train", "--test-split", "validation"]
+    said = CliRunner().invoke(app, ["probe", "pretrain_words_small", *words])
+    assert said.exit_code == 0, said.output
+    assert said.stdout.startswith("embedding   128 numbers; 4 clips judged\n")
+
+
 def test_what_comes_out_has_no_labels_and_predict_says_so(sounds, tmp_path):
     run(recipe(sounds), tmp_path / "run")
     start = tmp_path / "run" / "last"

@@ -42,6 +42,8 @@ def convert(
 
       auricle convert audioset_10_10_0.4593.pth ast-audioset
 
+      auricle convert EAT-base_epoch30_ft.pt eat-audioset
+
       auricle convert runs/mine/best for-transformers --to huggingface
 
       auricle convert deit_base.safetensors start --stride 10 --frames 1024

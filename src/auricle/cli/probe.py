@@ -14,8 +14,8 @@ def probe(  # noqa: PLR0913 - one parameter for each option
         str,
         typer.Argument(
             help="Built-in name, checkpoint folder or file, or hub id, with or without labels; a "
-            "size such as ham_ast-tiny, never trained; a recipe file, for its model before "
-            "training; or log-mel, for plain statistics.",
+            "size such as ham_ast-tiny, never trained; a recipe file or the name of a built-in "
+            "recipe, for its model before training; or log-mel, for plain statistics.",
             show_default=False,
         ),
     ],
@@ -64,7 +64,7 @@ def probe(  # noqa: PLR0913 - one parameter for each option
     with report.writable(out) if out else contextlib.nullcontext():
         splits = (train_split, test_split) if train_split and test_split else None
         manifest = leave_out(read(data), without or [])
-        if Path(model).suffix == ".yaml":
+        if _is_recipe(model):
             from auricle import experiment
 
             begun = experiment.before_training(experiment.read_recipe(model), seed)
@@ -82,3 +82,16 @@ def probe(  # noqa: PLR0913 - one parameter for each option
             typer.echo(f"{out}: probe.json, predictions.csv and scores.safetensors")
     if found.linear.failures:
         raise typer.Exit(1)
+
+
+def _is_recipe(name: str) -> bool:
+    """Whether `name` is a recipe, and no model."""
+    from auricle.inference import builtin_names
+
+    if Path(name).suffix == ".yaml":
+        return True
+    if Path(name).exists() or name in builtin_names():
+        return False
+    from auricle.experiment import recipe_names
+
+    return name in recipe_names()

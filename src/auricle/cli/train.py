@@ -137,10 +137,13 @@ def _recipe(words: list[str], data: Path | None, start: str | None) -> "Recipe":
         raise ConfigError("give a recipe, or --data FOLDER --from MODEL. See auricle train --help.")
     if data is None and start is not None:
         raise ConfigError("--from goes with --data; with a recipe write initial_weights=MODEL.")
+    if data is not None and words and "=" not in words[0]:
+        raise ConfigError(
+            f"--data takes the place of a recipe, but {words[0]!r} was given, too. Recipes that "
+            "need no labels take it: auricle pretrain, auricle distill."
+        )
     if data is not None and start is None:
         raise ConfigError("--data needs a model to start from: --from MODEL.")
-    if data is not None and words and "=" not in words[0]:
-        raise ConfigError(f"--data takes the place of a recipe, but {words[0]!r} was given, too.")
     from auricle import experiment
 
     if data is not None and start is not None:
