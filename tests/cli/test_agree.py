@@ -79,7 +79,7 @@ def test_thresholds_are_stored_where_the_students_labels_are_most_like_the_teach
     assert result.exit_code == 0, result.output
     rows = json.loads((tmp_path / "out" / "agreement.json").read_text())["classes"]
     stored = checkpoint.load(copy).config
-    assert stored.thresholds == tuple(row["threshold"] for row in rows)
+    assert stored.thresholds == tuple(row["calibrated"] for row in rows)
     assert stored.provenance["thresholds"] == {
         "teacher": str(tiny_model),
         "data": str(sounds / "clips.csv"),

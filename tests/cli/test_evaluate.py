@@ -224,7 +224,7 @@ def test_thresholds_are_stored_where_it_is_asked_for(run, model):
             f"one ({shared:.3f}): bark, meow, silence\n"
         )
         stored = checkpoint.load(model).config
-        assert list(stored.thresholds) == [row["threshold"] for row in metrics["classes"]]
+        assert list(stored.thresholds) == [row["calibrated"] for row in metrics["classes"]]
         assert stored.provenance["thresholds"] == {
             "data": metrics["data"],
             "split": "test",

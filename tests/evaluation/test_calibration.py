@@ -74,7 +74,13 @@ def five_times(scores, targets):
 def test_the_threshold_lies_between_two_scores_and_as_high_as_is_good():
     scores = [[0.9], [0.8], [0.4], [0.1]]
     [row] = best_thresholds(*five_times(scores, [[1], [1], [0], [0]]))
-    assert row == {"threshold": pytest.approx(0.6), "shared_threshold": False, "best_f1": 1.0}
+    best = pytest.approx(0.6)
+    assert row == {
+        "threshold": best,
+        "shared_threshold": False,
+        "best_f1": 1.0,
+        "calibrated": best,
+    }
     # From 0.9 on or from 0.4 on: 2/3 either way; the higher finds fewer clips.
     [row] = best_thresholds(*five_times(scores, [[1], [0], [0], [1]]))
     assert (row["threshold"], row["best_f1"]) == (pytest.approx(0.85), pytest.approx(2 / 3))
@@ -99,6 +105,25 @@ def test_a_class_of_few_clips_or_of_all_takes_the_threshold_of_all_classes_toget
 
     best = max(micro_f1(level) for level in scores.flatten().tolist())
     assert micro_f1(rows[1]["threshold"]) == pytest.approx(best, abs=1e-12)
+
+
+@pytest.mark.parametrize("positives", [5, 20, 180])
+def test_the_fewer_clips_a_class_has_the_nearer_its_threshold_is_kept_to_the_common_one(positives):
+    torch.manual_seed(0)
+    size = 20_000
+    targets = torch.zeros(size, 2).long()
+    targets[: size // 2, 0] = 1  # decides the threshold of all
+    targets[:positives, 1] = 1
+    scores = torch.where(targets == 1, torch.tensor([0.6, 1.0]), torch.tensor([0.4, 0.8]))
+    scores[:, 1] *= 0.3  # its own threshold lies at 0.27
+    common, own = best_thresholds(scores, targets)
+    assert own["threshold"] == pytest.approx(0.27)
+    odds = {value: torch.tensor(value).logit().item() for value in (0.27, 0.5)}
+    shared = odds[0.5]
+    share = positives / (positives + 20)
+    expected = torch.tensor(share * odds[0.27] + (1 - share) * shared).sigmoid().item()
+    assert own["calibrated"] == pytest.approx(expected, abs=1e-3)
+    assert thresholds_for([common, own])[1] == own["calibrated"]
 
 
 def test_clips_that_decide_nothing_leave_one_half():

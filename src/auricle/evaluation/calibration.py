@@ -10,8 +10,10 @@ from torch import Tensor
 
 from auricle.evaluation.metrics import DECISION_THRESHOLD, double_precision, require_torchmetrics
 
+LEAST_ODDS = 1e-7  # a threshold nearer to 0 or 1 has the log-odds of this
 NUM_BINS = 15  # of equal width from 0 to 1
 FEWEST_POSITIVES = 5  # clips that a class needs for a threshold of its own
+HALF_WAY = 20  # clips of a class whose stored threshold is half its own, half that of all classes
 
 
 def calibration_error(scores: Tensor, targets: Tensor, single_label: bool) -> float:
@@ -72,11 +74,14 @@ def best_thresholds(scores: Tensor, targets: Tensor) -> list[dict[str, Any]]:
     is measured on, so other clips give a lower one.
 
     A class of fewer than FEWEST_POSITIVES clips, or without a negative clip, would get a threshold
-    of chance. It shares the one that is best for all classes together (micro F1).
+    of chance. It shares the one that is best for all classes together (micro F1). With a few clips
+    more, much of it is chance still: `calibrated`, which is for other clips, lies between the
+    class's own and the common one, in log-odds, the nearer to its own the more clips it has.
 
     Returns:
-        rows of `threshold`, `shared_threshold` (whether it is the common one) and `best_f1` (None
-        where it is). `threshold` is None where the clips cannot decide the common one either.
+        rows of `threshold`, `shared_threshold` (whether it is the common one), `best_f1` (None
+        where it is) and `calibrated`. Thresholds are None where the clips cannot decide the common
+        one either.
 
     Raises:
         MissingExtraError: torchmetrics is not installed.
@@ -84,10 +89,28 @@ def best_thresholds(scores: Tensor, targets: Tensor) -> list[dict[str, Any]]:
     shared, _ = _best_threshold(scores.flatten(), targets.flatten())
     rows = []
     for class_scores, class_targets in zip(scores.T, targets.T, strict=True):
-        own = int(class_targets.sum()) >= FEWEST_POSITIVES and not bool(class_targets.all())
-        best = _best_threshold(class_scores, class_targets) if own else (shared, None)
-        rows.append({"threshold": best[0], "shared_threshold": not own, "best_f1": best[1]})
+        positives = int(class_targets.sum())
+        own = positives >= FEWEST_POSITIVES and not bool(class_targets.all())
+        best, best_f1 = _best_threshold(class_scores, class_targets) if own else (shared, None)
+        calibrated = best
+        if own and best is not None and shared is not None:
+            share = positives / (positives + HALF_WAY)
+            calibrated = _between(shared, best, share)
+        rows.append(
+            {
+                "threshold": best,
+                "shared_threshold": not own,
+                "best_f1": best_f1,
+                "calibrated": calibrated,
+            }
+        )
     return rows
+
+
+def _between(one: float, other: float, share: float) -> float:
+    """What lies the share `share` of the way from `one` to `other`, in log-odds."""
+    ends = torch.tensor([one, other], dtype=torch.float64).logit(eps=LEAST_ODDS)
+    return float(torch.lerp(ends[0], ends[1], share).sigmoid())
 
 
 def _best_threshold(scores: Tensor, targets: Tensor) -> tuple[float | None, float | None]:
@@ -105,6 +128,6 @@ def _best_threshold(scores: Tensor, targets: Tensor) -> tuple[float | None, floa
 
 
 def thresholds_for(classes: list[dict[str, Any]]) -> list[float]:
-    """The threshold of each class's row, 0.5 for those that have none."""
-    chosen = (row["threshold"] for row in classes)
+    """What is stored of each class's row, 0.5 for those that have none."""
+    chosen = (row["calibrated"] for row in classes)
     return [DECISION_THRESHOLD if value is None else value for value in chosen]

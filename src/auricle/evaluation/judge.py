@@ -41,7 +41,7 @@ def judge(
 
     calibration_error, reliability: of `calibration`.
     intervals: the 95 % bootstrap interval of each metric; `resampled` says of what and how often.
-    classes: each row gets `threshold`, `shared_threshold` and `best_f1` of `best_thresholds`.
+    classes: each row gets the thresholds of `best_thresholds`.
     worst: the clips that are most surely wrong; see `worst_clips`.
 
     Args:

@@ -37,8 +37,8 @@ def measure_likeness(
     logit_difference, logit_correlation: mean over labels of the mean absolute difference, and of
         Pearson's correlation over clips.
     intervals: 95 %, by `groups` `(N,)`; resampled says of what.
-    classes: a row for each label, with the student's `threshold`, `shared_threshold` and `best_f1`
-        of `calibration.best_thresholds` for the teacher's labels.
+    classes: a row for each label, with the student's thresholds of
+        `calibration.best_thresholds` for the teacher's labels.
     worst: the clips that most surely disagree.
 
     Args:
