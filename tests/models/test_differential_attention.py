@@ -28,13 +28,16 @@ def module(layer=2, **settings):
 
 def plain(attention, tokens, mask, number, queries, keys, values):
     """The formula, head by head and token by token: `(B, N, H, V)`."""
+    if not mask.is_floating_point():
+        mask = torch.zeros(mask.shape, dtype=tokens.dtype).masked_fill(~mask, -math.inf)
+    mask = mask.expand(-1, queries[0].shape[2], -1, -1)
     heads = []
     for head in range(queries[0].shape[2]):
         maps = []
         for index in (0, 1):
             scores = queries[index][:, :, head] @ keys[index][:, :, head].transpose(1, 2)
             scores = scores / math.sqrt(queries[index].shape[3])
-            maps.append(scores.masked_fill(~mask, -math.inf).softmax(dim=2))
+            maps.append((scores + mask[:, head]).softmax(dim=2))
         factor = number if isinstance(number, float) else number[:, :, head : head + 1]
         heads.append((maps[0] - factor * maps[1]) @ values[:, :, head])
     return torch.stack(heads, dim=2)
@@ -44,18 +47,26 @@ def batch():
     torch.manual_seed(1)
     tokens = torch.randn(3, TOKENS, WIDTH, dtype=torch.float64)
     counts = torch.tensor([TOKENS, 4, 1])
-    mask = (torch.arange(TOKENS) < counts[:, None])[:, None]  # (B, 1, N)
+    mask = (torch.arange(TOKENS) < counts[:, None])[:, None, None]  # (B, 1, 1, N)
     return tokens, counts, mask
 
 
+def added(mask, attention):
+    """A mask `(B, H, N, N)` of a number for every score, and -inf where `mask` is False."""
+    numbers = torch.randn(len(mask), attention.num_heads, TOKENS, TOKENS, dtype=torch.float64)
+    return numbers.masked_fill(~mask, -math.inf)
+
+
 def check(attention, expected, tokens, counts, mask):
-    found = attention(tokens, mask[:, None])
+    found = attention(tokens, mask)
     for row, count in enumerate(counts):
         assert (found[row, :count] - expected[row, :count]).abs().max() < 1e-12
 
 
-def test_asda_is_the_released_formula():
+@pytest.mark.parametrize("is_added", [False, True])
+def test_asda_is_the_released_formula(is_added):
     attention, (tokens, counts, mask) = module(), batch()
+    mask = added(mask, attention) if is_added else mask
     query, key = attention.query(tokens), attention.key(tokens)
     queries, keys = (
         [half.unflatten(2, (HEADS, -1)) for half in both.chunk(2, dim=2)] for both in (query, key)
@@ -69,8 +80,10 @@ def test_asda_is_the_released_formula():
     check(attention, expected, tokens, counts, mask)
 
 
-def test_version_1_halves_the_heads_learns_lambda_and_norms_each_head():
+@pytest.mark.parametrize("is_added", [False, True])
+def test_version_1_halves_the_heads_learns_lambda_and_norms_each_head(is_added):
     attention, (tokens, counts, mask) = module(layer=3, form="diff_v1"), batch()
+    mask = added(mask, attention) if is_added else mask
     heads = HEADS // 2
     queries, keys = (
         [half.unflatten(2, (heads, -1)) for half in both.chunk(2, dim=2)]
@@ -89,8 +102,10 @@ def test_version_1_halves_the_heads_learns_lambda_and_norms_each_head():
     check(attention, expected, tokens, counts, mask)
 
 
-def test_version_2_shares_keys_and_weighs_every_token():
+@pytest.mark.parametrize("is_added", [False, True])
+def test_version_2_shares_keys_and_weighs_every_token(is_added):
     attention, (tokens, counts, mask) = module(form="diff_v2"), batch()
+    mask = added(mask, attention) if is_added else mask
     queries = [half.unflatten(2, (HEADS, -1)) for half in attention.query(tokens).chunk(2, dim=2)]
     key = attention.key(tokens).unflatten(2, (HEADS, -1))
     values = attention.value(tokens).unflatten(2, (HEADS, -1))
@@ -102,7 +117,7 @@ def test_version_2_shares_keys_and_weighs_every_token():
 @pytest.mark.parametrize("form", FORMS)
 def test_a_clip_does_not_depend_on_its_padding(form):
     attention, (tokens, counts, mask) = module(form=form), batch()
-    together = attention(tokens, mask[:, None])
+    together = attention(tokens, mask)
     for row, count in enumerate(counts):
         alone = attention(tokens[row : row + 1, :count])
         torch.testing.assert_close(together[row : row + 1, :count], alone, atol=1e-12, rtol=0)
@@ -111,7 +126,7 @@ def test_a_clip_does_not_depend_on_its_padding(form):
 @pytest.mark.parametrize("form", FORMS)
 def test_every_weight_learns(form):
     attention, (tokens, _, mask) = module(form=form), batch()
-    attention(tokens, mask[:, None]).square().sum().backward()
+    attention(tokens, mask).square().sum().backward()
     assert all(parameter.grad.abs().max() > 0 for parameter in attention.parameters())
 
 

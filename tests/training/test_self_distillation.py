@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 
 import pytest
 import torch
@@ -9,9 +10,11 @@ from torch.nn import functional as F
 
 from auricle import models
 from auricle.data import Batch
+from auricle.errors import TrainingWarning
+from auricle.models.patch_masks import clones_of, draw_kept
 from auricle.training import self_distillation as module
 from auricle.training.objective import deviation
-from auricle.training.pretraining import Pretraining
+from auricle.training.pretraining import WATCH_EVERY, Pretraining
 from auricle.training.self_distillation import (
     NOISE,
     SelfDistillation,
@@ -124,6 +127,57 @@ def test_the_loss_is_that_of_a_plain_loop(kind, monkeypatch):
     assert terms.loss.mean().item() == pytest.approx(expected.item(), rel=1e-9)
 
 
+def terms_of(built, features, counts, kept, noise):
+    """The terms with these kept patches and this noise, instead of new ones."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(module, "draw_kept", lambda *given: kept)
+        patched.setattr(module.torch, "randn", lambda *sizes, **options: noise)
+        return built(features, counts)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_the_loss_of_a_clip_is_the_same_alone_and_beside_longer_ones(kind):
+    built = objective(kind).eval()
+    features = torch.randn(3, 64, 32, dtype=torch.float64)
+    counts = torch.tensor([64, 45, 24])
+    for clip, count in zip(features, counts, strict=True):
+        clip[count:] = 100.0  # beyond the clip
+    _, layout = built.student.patchify(features, counts)
+    clones = clones_of(layout, built.config.clones)
+    valid = clones.valid(features.device)
+    kept = draw_kept(valid, clones, built.config.hidden_share, built.config.block)
+    noise = torch.randn(*valid.shape, SMALL["width"], dtype=torch.float64)
+    together = terms_of(built, features, counts, kept, noise)
+    for index, count in enumerate(counts):
+        rows = torch.arange(len(valid)).chunk(len(counts))[index]  # its clones
+        places, num_seen = int(valid[rows[0]].sum()), int((kept[rows[0]] >= 0).sum())
+        own = kept[rows, :num_seen], noise[rows, :places]
+        alone = terms_of(built, features[index : index + 1, :count], None, *own)
+        assert together.loss[index].item() == pytest.approx(alone.loss.item(), rel=1e-9)
+        for name, part in alone.parts.items():
+            assert together.parts[name][index].item() == pytest.approx(part.item(), rel=1e-9), name
+
+
+def shapes_heard(model):
+    """A list to which every call of the parts of every block adds the shape of its tokens."""
+    shapes = []
+    for block in model.encoder.blocks:
+        for part in (block.attention, block.mlp):
+            part.register_forward_pre_hook(lambda _, given: shapes.append(tuple(given[0].shape)))
+    return shapes
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_clones_share_one_pass_of_the_teacher_and_compute_what_they_see(kind):
+    built = objective(kind, clones=16, hidden_share=0.8).float()
+    prefix, parts = len(built.student.prefix_tokens), 2 * built.student.config.depth
+    teacher, student = shapes_heard(built.teacher), shapes_heard(built.student)
+    built(torch.randn(2, 64, 32), None)
+    assert teacher == [(2, prefix + 32, 16)] * parts
+    assert student == [(2 * 16, prefix + 6, 16)] * parts  # a fifth of 32 patches
+
+
 def test_padding_has_no_influence_on_targets():
     built = objective().eval()
     features = torch.randn(2, 64, 32, dtype=torch.float64)
@@ -169,6 +223,53 @@ def test_the_teacher_follows_with_a_decay_that_rises_in_a_line():
 def test_the_deviation_tells_equal_vectors_from_different_ones():
     assert deviation(torch.randn(1000, 8)).item() == pytest.approx(1, abs=0.05)
     assert deviation(torch.ones(1000, 8)).item() == pytest.approx(1e-3)
+
+
+def the_teacher_says_the_same_everywhere(built):
+    for block in built.teacher.encoder.blocks:
+        torch.nn.init.zeros_(block.mlp.contract.weight)
+
+
+def the_decoder_says_the_same_everywhere(built):
+    torch.nn.init.zeros_(built.decoder.output.weight)
+
+
+def trained_once(collapse=lambda built: None):
+    """A step of pretraining that has just heard a batch."""
+    built = objective().float()
+    collapse(built)
+    step = Pretraining(lambda *given: given, built, lambda *given: given)
+    step.loss(Batch(torch.randn(2, 64, 32), None, torch.zeros(2, 0)))
+    return step
+
+
+@pytest.mark.parametrize(
+    ("collapse", "name", "least"),
+    [
+        (the_teacher_says_the_same_everywhere, "targets", 0.1),
+        (the_decoder_says_the_same_everywhere, "answers", 0.01),
+    ],
+)
+def test_a_collapse_is_reported_when_it_is_looked_for(collapse, name, least):
+    step = trained_once(collapse)
+    step.updated(2 * WATCH_EVERY - 1)
+    with pytest.warns(TrainingWarning) as warned:
+        step.updated(2 * WATCH_EVERY)
+    [text] = [str(warning.message) for warning in warned]
+    [number] = re.findall(r"deviation ([\d.]+),", text)
+    assert float(number) < least
+    assert text == (
+        f"step 20: the {name} are nearly the same for all patches (deviation {number}, at least "
+        f"{least} is healthy): pretraining has collapsed. Lower "
+        "training.optimizer.learning_rate, or raise pretraining.objective.first_decay, in a new "
+        "run."
+    )
+
+
+def test_what_has_not_collapsed_is_not_reported():
+    step = trained_once()
+    step.updated(WATCH_EVERY)
+    assert not step.has_warned
 
 
 def test_a_run_that_goes_on_with_a_validation_has_its_numbers():

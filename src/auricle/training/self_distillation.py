@@ -134,7 +134,7 @@ def layer_targets(said: list[Tensor], valid: Tensor) -> Tensor:
 
 
 def _instance_norm(layer: Tensor, valid: Tensor, epsilon: float = 1e-5) -> Tensor:
-    weights = valid[..., None] / valid.sum(dim=1)[:, None, None]
+    weights = valid[..., None].to(layer) / valid.sum(dim=1)[:, None, None]
     mean = (layer * weights).sum(dim=1, keepdim=True)
     variance = ((layer - mean).square() * weights).sum(dim=1, keepdim=True)
     return (layer - mean) / (variance + epsilon).sqrt()
