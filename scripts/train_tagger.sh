@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
 # Distil the tagger of 527 AudioSet classes, from the sounds to the shipped model.
 #
-#   scripts/train_tagger.sh [STAGE ...]     all in order: teacher sounds short longer long further level
-#                                           tagger
+#   scripts/train_tagger.sh [STAGE ...]     all in order: teacher sounds short longer long tagger
 #
 # Each training goes on where it was stopped. The stages tiny and tagger_tiny train and ship the smaller
-# model.
+# model; further and level are trials (docs/results/tagger.md) and ship nothing.
 #
 # DATA      folder with esc10/, which is never trained on   (../shared/data)
 # TEACHER   weights of EfficientAT, any width               (../shared/teacher/mn04_as.safetensors)
@@ -55,6 +54,8 @@ to_ten_seconds() {  # FROM RUN RECIPE: positions of 10 s, from those of 5 s
     training.optimizer.learning_rate=3e-4 distillation.probabilities=20
 }
 
+tagger() { finish run_long tagger; }
+
 further() {  # more epochs
   match run_long
   distil "$WORK/run_further" tagger initial_weights="$WORK/run_long/matched" \
@@ -63,17 +64,16 @@ further() {  # more epochs
   to_ten_seconds run_further run_further_long tagger
 }
 
-level() {  # from the mean of both: soft sound and mixtures
+level() {  # from the mean of both: softer and softer sound, as it is, and mixtures
   local mean="$WORK/mean"
   if [ ! -e "$mean" ]; then
     $auricle average "$WORK/run_long/matched" "$WORK/run_further_long/last" --out "$mean"
   fi
   distil "$WORK/run_level" tagger initial_weights="$mean" model.max_frames=1008 \
     front_end.statistics=initial training.epochs=3 training.optimizer.learning_rate=5e-4 \
-    distillation.probabilities=20
+    distillation.probabilities=20 front_end.softest_dbfs=null \
+    augmentation.gain_db='[-40, 10]' mixup.rate=0.3
 }
-
-tagger() { finish run_level tagger; }
 
 tiny() {
   distil "$WORK/run_tiny" tagger_tiny
@@ -92,6 +92,7 @@ match() {  # RUN: the spread of the teacher's answers
 finish() {  # RUN NAME: the spread of the teacher's answers, thresholds, scores, the shipped model
   local run=$1 model="$WORK/$1/matched" scores="$WORK/scores/$1"
   match "$run"
+  $python scripts/raise_soft.py "$model"  # for weights that were trained without
   # Models of AudioSet seldom give one half: its annotators left out much of what is heard.
   $auricle agree "$model" "$TEACHER" --data "$SOUNDS" --split validation --calibrate \
     --threshold 0.2 --out "$scores/thresholds"
@@ -102,5 +103,5 @@ finish() {  # RUN NAME: the spread of the teacher's answers, thresholds, scores,
   $python scripts/ship_builtin.py --work "$WORK" "$2"
 }
 
-if [ $# = 0 ]; then set -- teacher sounds short longer long further level tagger; fi
+if [ $# = 0 ]; then set -- teacher sounds short longer long tagger; fi
 for stage in "$@"; do $stage; done

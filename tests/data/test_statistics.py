@@ -37,6 +37,17 @@ def test_all_true_frames_count_alike(folder, num_mels):
     assert measured.std == pytest.approx(together.std(correction=0).item(), abs=1e-9)
 
 
+def test_clips_are_measured_as_loud_as_they_are_heard(folder):
+    raised, plain = (
+        measure_statistics(read(folder), FbankConfig(softest_dbfs=softest))
+        for softest in (-20.0, None)
+    )
+    tenths = 20 - 20 * np.log10([1 / 0.01, 1 / 0.02, 1 / 0.03])  # dB from -20
+    frames = np.array([8, 48, 128])
+    louder = np.average(-tenths, weights=frames) * np.log(10) / 10
+    assert raised.mean - plain.mean == pytest.approx(louder, abs=0.1)
+
+
 def test_a_clip_shorter_than_a_frame_is_named(folder):
     path = folder / "class 0" / "short.wav"
     soundfile.write(path, np.zeros(100), 16_000)

@@ -10,6 +10,7 @@ import soundfile
 import torch
 from typer.testing import CliRunner
 
+from auricle import audio
 from auricle.checkpoint import WEIGHTS_FILE
 from auricle.cli.main import app
 from auricle.inference import Classifier, names
@@ -76,6 +77,17 @@ def test_plucked_strings_are_music(tagger, examples, tmp_path):
 def test_mains_hum_is_a_hum_or_its_sines(tagger, examples, tmp_path):
     hums = {"Hum", "Mains hum", "Buzz", "Sine wave", "Harmonic"}
     assert hums & set(best(tagger, examples["hum"], tmp_path))
+
+
+@pytest.mark.parametrize("gain_db", [-10, -30])
+def test_soft_sounds_are_heard_as_loud_ones_are(tagger, shared_data, gain_db):
+    """Of twenty clips of ten sounds: the same best labels, where levels above -30 dBFS differ."""
+    clips = sorted((shared_data / "esc10" / "audio").glob("*.flac"))[::20]
+    waveforms = [audio.load(clip, tagger.sample_rate) for clip in clips]
+    loud = tagger.score_waveforms(waveforms)
+    soft = tagger.score_waveforms([10 ** (gain_db / 20) * each for each in waveforms])
+    places = (loud > loud.gather(1, soft.argmax(dim=1, keepdim=True))).sum(dim=1)
+    assert (places < 5).double().mean() >= 0.8
 
 
 def test_in_silence_nothing_is_recognised(name, examples, tmp_path):

@@ -79,7 +79,7 @@ def show_table(answer: Answer) -> None:
 
 def sections(part: Part) -> "list[tuple[str, list[Prediction | Group]]]":
     """Headings, and what stands under each; the first has none where something was recognised."""
-    from auricle.inference.recognition import SILENCE_DBFS
+    from auricle.features.filterbank import SILENCE_DBFS
 
     if part.recognition.silence:
         return [(f"silence, below {SILENCE_DBFS:.0f} dBFS", [])]

@@ -125,6 +125,8 @@ def _lost(checkpoint: Checkpoint) -> list[str]:
     lost = []
     if checkpoint.config.front_end.padding.mode == "mask":
         lost.append("masks: clips shorter than max_length are padded with zeros there")
+    if checkpoint.config.front_end.softest_dbfs is not None:
+        lost.append("softest_dbfs: softer clips are not raised to that level there")
     if checkpoint.config.thresholds is not None:
         lost.append("thresholds")
     model = ast_settings(checkpoint)

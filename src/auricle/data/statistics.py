@@ -23,7 +23,8 @@ def measure_statistics(manifest: Manifest, front_end: FilterbankConfig) -> Stati
                 if number and len(block) < fbank.shortest_size:
                     break
                 try:
-                    statistics.update(*fbank.log_mel(block[None]))
+                    lengths = torch.tensor([len(block)])
+                    statistics.update(*fbank.log_mel(fbank.raised(block[None], lengths)))
                 except AudioError as error:
                     raise AudioError(f"{clip.where}: {error}") from error
     return statistics

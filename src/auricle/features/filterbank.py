@@ -23,6 +23,7 @@ from auricle.errors import AudioError
 from auricle.features.mel import bands, mel_filters
 
 PREEMPHASIS = 0.97
+SILENCE_DBFS = -70.0  # a quiet room, as recorders hear it, is near -60
 SAMPLES_AT_ONCE = 1 << 18  # of frames, which overlap: 2 MB, about what a core's cache holds
 
 
@@ -57,6 +58,9 @@ class FilterbankConfig(Settings):
     mean: float  # of the log-mel values over the training set
     std: float = Field(gt=0)
     padding: PaddingConfig = PaddingConfig()
+    # A softer clip is heard at this level (RMS without an offset, a full sine has -3), unless it is
+    # silent (SILENCE_DBFS); None: as soft as it is.
+    softest_dbfs: float | None = Field(default=None, gt=SILENCE_DBFS, le=0)
 
     @property
     def highest_hz(self) -> float:
@@ -115,10 +119,23 @@ class Filterbank(nn.Module, ABC):
     def log_mel(self, waveforms: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Natural logarithm of the mel powers, `(B, T, M)`, and the true frame counts `(B,)`.
 
-        Neither normalised nor padded: T is what S allows, and frames beyond a clip's count hold
-        digital silence.
+        Neither normalised nor padded, nor raised to `softest_dbfs`: T is what S allows, and frames
+        beyond a clip's count hold digital silence.
         """
         return self._in_parts(self._true_log_mel, waveforms, lengths)
+
+    def raised(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+        """Waveforms, zero beyond `lengths`; those softer than `softest_dbfs` are raised to it."""
+        if self.config.softest_dbfs is None:
+            return waveforms
+        waveforms, count = waveforms.to(self.window.dtype), lengths[:, None]
+        offset = waveforms.sum(dim=1, keepdim=True) / count
+        inside = ~is_beyond(waveforms, lengths)
+        power = ((waveforms - offset).square() * inside).sum(dim=1, keepdim=True) / count
+        wanted, silence = (10 ** (dbfs / 10) for dbfs in (self.config.softest_dbfs, SILENCE_DBFS))
+        is_soft = (power >= silence) & (power < wanted)
+        gain = (wanted / power.clamp(min=silence)).sqrt()
+        return torch.where(is_soft, gain * waveforms, waveforms)
 
     def normalize(self, log_mel: Tensor) -> Tensor:
         """Log-mel values to features, in any shape."""
@@ -182,7 +199,7 @@ class Filterbank(nn.Module, ABC):
             return torch.cat(values), torch.cat(frame_counts)
 
     def _features(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        log_mel, frame_counts = self._raw_log_mel(waveforms, lengths)
+        log_mel, frame_counts = self._raw_log_mel(self.raised(waveforms, lengths), lengths)
         frames = self.config.padding.frames
         if self.config.padding.mode == "fixed":
             log_mel = F.pad(log_mel, (0, 0, 0, frames - log_mel.shape[1]))  # negative: cut

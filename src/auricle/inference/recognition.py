@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-SILENCE_DBFS = -70.0  # a quiet room, as recorders hear it, is near -60
+from auricle.features.filterbank import SILENCE_DBFS
 
 
 @dataclass(frozen=True)

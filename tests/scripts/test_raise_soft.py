@@ -1,0 +1,35 @@
+"""A checkpoint that hears soft sound as louder."""
+
+import importlib
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from auricle import checkpoint
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    return importlib.import_module("raise_soft")
+
+
+def test_only_the_front_end_changes(script, tiny_model, tmp_path, monkeypatch, tone):
+    copy = tmp_path / "model"
+    shutil.copytree(tiny_model, copy)
+    monkeypatch.setattr(sys, "argv", ["raise_soft.py", str(copy), "--dbfs", "-25"])
+    script.main()
+    before, after = checkpoint.load(tiny_model), checkpoint.load(copy)
+    assert after.config.front_end.softest_dbfs == -25
+    expected = before.config.front_end.model_copy(update={"softest_dbfs": -25.0})
+    assert after.config == before.config.model_copy(update={"front_end": expected})
+    state = after.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in before.state_dict().items())
+    loud, soft = tone[None], 0.01 * tone[None]
+    torch.testing.assert_close(after.score(loud), before.score(loud), rtol=0, atol=0)
+    assert not torch.allclose(after.score(soft), before.score(soft), atol=1e-4)
