@@ -176,6 +176,7 @@ TAGGER_SCORES = {
 }
 
 
+TEACHER = "EfficientAT mn04"
 ALL_LABELS = {
     "first": "best label is right",
     "among_five": "one of the five best is right",
@@ -313,6 +314,9 @@ def update_config(model: Checkpoint, facts: Facts, speed: dict[str, Any]) -> Non
     provenance = json.loads(without_places(json.dumps(model.config.provenance)))
     started = "fresh ones, through the stages of the command"
     provenance |= {"data": facts.data, "initial_weights": started}
+    for part in (provenance, *(provenance.get(name, {}) for name in ("matched", "thresholds"))):
+        if "teacher" in part:
+            part["teacher"] = TEACHER  # a folder of this machine
     about = {
         "summary": facts.summary,
         "scores": facts.scores,
