@@ -196,6 +196,37 @@ def test_cells_are_compared_with_the_one_that_matches_them_in_size_as_well(grid_
     assert [row["matched_difference"] for row in table] == ["0.0", "0.5", ""]
 
 
+def test_a_cell_may_name_what_it_is_compared_with(grid_file, tmp_path):
+    further = '  - {name: deeper, overrides: {model.depth: 2}, against: "1 / on"}\n'
+    grid_file.write_text(GRID + further)
+    grid = read_grid(grid_file, ["seeds=1"])
+    right = {
+        "0 / off": [True, False, False, False],
+        "1 / on": [True, True, True, False],
+        "deeper": [True, True, True, True],
+    }
+    found = {name: [scores(["1", "2", "3", "4"], each)] * 2 for name, each in right.items()}
+    rows = rows_of(grid, found, tmp_path)
+    assert [row.difference and row.difference.mean for row in rows] == [None, 0.5, 0.25]
+    lines = write_table(grid, found, tmp_path).splitlines()
+    assert lines[3].split(" | ")[6].startswith("+50.00 (") and " from " not in lines[3]
+    assert lines[4].split(" | ")[6].startswith("+25.00 (")
+    assert lines[4].split(" | ")[6].endswith(" from 1 / on")
+    with (tmp_path / "table.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [row["compared_with"] for row in table] == ["", "0 / off", "1 / on"]
+
+
+@pytest.mark.parametrize("name", ["deeper", "1 / on"])
+def test_a_cell_is_compared_with_another_one_that_is_there(grid_file, name):
+    grid_file.write_text(GRID.replace("paper: 96.41}", f'against: "{name}"}}'))
+    with pytest.raises(ConfigError) as error:
+        read_grid(grid_file)
+    assert str(error.value) == (
+        f"{grid_file}: against must be the name of another cell: ['0 / off']."
+    )
+
+
 def test_a_matched_cell_that_is_not_there_is_refused(grid_file):
     grid_file.write_text(GRID + "matched: deeper\n")
     with pytest.raises(ConfigError) as error:

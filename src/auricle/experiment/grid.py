@@ -45,6 +45,7 @@ class CellConfig(Settings):
     name: str = Field(min_length=1)
     overrides: dict[str, Any] = {}
     paper: float | None = None  # in the unit of the table: percent for accuracy, mAP as it is
+    against: str | None = None  # the cell that this one is compared with; None: the first
 
 
 class GridConfig(Settings):
@@ -63,6 +64,10 @@ class GridConfig(Settings):
         names = [cell.name for cell in self.cells]
         if self.matched is not None and self.matched not in names[1:]:
             raise ValueError(f"matched must be the name of a cell after the first: {names[1:]}")
+        for cell in self.cells:
+            others = [name for name in names if name != cell.name]
+            if cell.against is not None and cell.against not in others:
+                raise ValueError(f"against must be the name of another cell: {others}")
         return self
 
     @field_validator("cells")
@@ -82,6 +87,7 @@ class Cell:
     name: str
     recipe: Recipe
     paper: float | None
+    against: str | None = None  # the cell that it is compared with; None: the first
 
     @property
     def parts(self) -> list[Part]:
@@ -91,7 +97,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """What an ablation consists of; the first cell is what the others are compared with."""
+    """What an ablation consists of; cells are compared with the first, unless they say another."""
 
     name: str
     score: str
@@ -117,7 +123,7 @@ def read_grid(source: str | Path, overrides: list[str] | None = None) -> Grid:
             built = read_recipe(base, [*words, *(overrides or [])])
         except ConfigError as error:
             raise ConfigError(f"{source}: cell {cell.name!r}: {error}") from error
-        cells.append(Cell(cell.name, built, cell.paper))
+        cells.append(Cell(cell.name, built, cell.paper, cell.against))
     return Grid(path.stem, settings.score, tuple(cells), settings.matched)
 
 

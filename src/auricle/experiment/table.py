@@ -2,7 +2,8 @@
 
 The row of a cell: parameters and multiply-adds for the longest clip the model takes, clips a
 second that it scores on this machine's CPU (`speed.py`), the score as mean and standard deviation
-over the seeds, and its differences from the first cell and from the one that matches it in size.
+over the seeds, and its differences from the first cell (or from the one that it names) and from the
+one that matches it in size.
 
 Shapes: S seeds, N clips.
 """
@@ -35,6 +36,7 @@ COLUMNS = (
     "seeds",
     "mean",
     "std",
+    "compared_with",
     "difference",
     "difference_low",
     "difference_high",
@@ -57,7 +59,8 @@ class Row:
     clips_per_second: float
     runs: str  # finished of wanted
     seeds: list[float]  # of those seeds whose runs are all finished
-    difference: Difference | None  # from the first cell
+    compared_with: str | None  # None: it is the first cell
+    difference: Difference | None  # from that one
     matched: Difference | None  # from the grid's matched cell
     paper: float | None
 
@@ -88,9 +91,11 @@ def rows_of(grid: Grid, scores: dict[str, list[Scores | None]], folder: Path) ->
     correct = _correct(grid, scores)
     groups = _groups(grid.cells[0], scores[grid.cells[0].name])
     from_matched = _from_matched(grid, correct, groups)
+    places = {cell.name: place for place, cell in enumerate(grid.cells)}
     rows = []
     for index, cell in enumerate(grid.cells):
         found = scores[cell.name]
+        other = cell.against or (grid.cells[0].name if index else None)
         with torch.device("meta"):
             network = models.build(names[index], settings[index])
         row = Row(
@@ -100,7 +105,8 @@ def rows_of(grid: Grid, scores: dict[str, list[Scores | None]], folder: Path) ->
             clips_per_second[cell.name],
             f"{sum(part is not None for part in found)} of {len(found)}",
             _score_of_seeds(cell, found, grid.score),
-            _difference(correct[0], correct[index], groups) if index else None,
+            other,
+            _difference(correct[places[other]], correct[index], groups) if other else None,
             from_matched[index],
             cell.paper,
         )
@@ -148,12 +154,19 @@ def markdown(grid: Grid, rows: list[Row], note: str) -> str:
             f"{row.clips_per_second:.0f}",
             row.runs,
             _score_text(grid, row),
-            _difference_text(row.difference),
+            _difference_text(row.difference) + _other(grid, row),
             *([_difference_text(row.matched)] if grid.matched else []),
             "" if row.paper is None else f"{row.paper:g}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, "", note])
+
+
+def _other(grid: Grid, row: Row) -> str:
+    """What a row is compared with, where it is not the first cell."""
+    if row.difference is None or row.compared_with == grid.cells[0].name:
+        return ""
+    return f" from {row.compared_with}"
 
 
 def draw(grid: Grid, rows: list[Row], path: Path) -> None:
@@ -286,7 +299,7 @@ def _footnotes(grid: Grid, scores: dict[str, list[Scores | None]]) -> str:
 
 
 def _values(row: Row) -> list[Any]:
-    differences = [*_numbers(row.difference), *_numbers(row.matched)]
+    differences = [row.compared_with, *_numbers(row.difference), *_numbers(row.matched)]
     seeds = " ".join(f"{seed:.6f}" for seed in row.seeds)
     costs = [row.parameters, row.multiply_adds, round(row.clips_per_second, 1), row.runs]
     return [row.cell, *costs, seeds, row.mean, row.std, *differences, row.paper]
