@@ -35,7 +35,9 @@ def _in_order(bounds: tuple[float, float]) -> tuple[float, float]:
 def either_way(value: Any) -> Any:
     """The bounds -x, x for a number x; of a list, the tuple that strict settings want."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return (-abs(value), abs(value))
+        if value < 0:
+            raise ValueError(f"Input should be greater than or equal to 0, got {value:g}")
+        return (-value, value)
     return tuple(value) if isinstance(value, list) else value
 
 

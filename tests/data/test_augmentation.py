@@ -78,7 +78,7 @@ def test_gain_is_one_factor_a_clip_within_bounds():
 
 def test_gain_is_the_same_for_a_number_and_both_its_bounds():
     waveforms = noise_clips(size=3, samples=10)
-    found = [apply(waveforms, full(waveforms), gain_db=gain) for gain in (6.0, -6, [-6.0, 6.0])]
+    found = [apply(waveforms, full(waveforms), gain_db=gain) for gain in (6.0, 6, [-6.0, 6.0])]
     torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
     torch.testing.assert_close(found[0], found[2], rtol=0, atol=0)
 
@@ -140,6 +140,7 @@ def test_noise_is_white_in_some_clips_and_pink_in_others():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        ({"gain_db": -1}, "gain_db: Input should be greater than or equal to 0, got -1."),
         ({"gain_db": [10, -30]}, "gain_db: expected [lowest, highest], got [10, -30]."),
         (
             {"shift_seconds": -0.1},

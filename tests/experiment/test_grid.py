@@ -172,6 +172,11 @@ def test_the_table_holds_scores_differences_and_costs(grid_file, tmp_path):
     assert ham.clips_per_second > 0
 
 
+def scores_in_two_folds(right):
+    """Of each cell, for one seed: which of four clips were named correctly, the same in both."""
+    return {name: [scores(["1", "2", "3", "4"], each)] * 2 for name, each in right.items()}
+
+
 def test_cells_are_compared_with_the_one_that_matches_them_in_size_as_well(grid_file, tmp_path):
     grid_file.write_text(
         GRID + "  - {name: deeper, overrides: {model.depth: 2}}\nmatched: deeper\n"
@@ -182,7 +187,7 @@ def test_cells_are_compared_with_the_one_that_matches_them_in_size_as_well(grid_
         "1 / on": [True, True, True, False],
         "deeper": [False, True, False, False],
     }
-    found = {name: [scores(["1", "2", "3", "4"], each)] * 2 for name, each in right.items()}
+    found = scores_in_two_folds(right)
     rows = rows_of(grid, found, tmp_path)
     assert [row.matched and row.matched.mean for row in rows] == [0.0, 0.5, None]
     assert [row.difference and row.difference.mean for row in rows] == [None, 0.5, 0.0]
@@ -205,7 +210,7 @@ def test_a_cell_may_name_what_it_is_compared_with(grid_file, tmp_path):
         "1 / on": [True, True, True, False],
         "deeper": [True, True, True, True],
     }
-    found = {name: [scores(["1", "2", "3", "4"], each)] * 2 for name, each in right.items()}
+    found = scores_in_two_folds(right)
     rows = rows_of(grid, found, tmp_path)
     assert [row.difference and row.difference.mean for row in rows] == [None, 0.5, 0.25]
     lines = write_table(grid, found, tmp_path).splitlines()

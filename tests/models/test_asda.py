@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from auricle import models
-from auricle.errors import AudioError, ConfigError
+from auricle.errors import AudioError, CheckpointError, ConfigError
 from auricle.models.encoder import DropPath
 from auricle.models.patches import sin_cos_positions
 
@@ -112,6 +112,20 @@ def test_a_stored_table_is_passed_on_to_a_model_that_has_its_place(stored_column
     assert ("positions.table" in report.copied) == (expected == "table")
     is_passed_on = bool((target.positions(2) == 7).all())
     assert is_passed_on == (expected == "table")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "setting"),
+    [
+        (None, {}, "softmax attention (model.differential=null)"),
+        ({}, None, "differential attention (model.differential={})"),
+    ],
+)
+def test_weights_of_another_attention_lead_to_its_setting(theirs, ours, setting):
+    source, target = small(differential=theirs), small(differential=ours)
+    with pytest.raises(CheckpointError) as error:
+        models.transfer(source, target)
+    assert str(error.value).endswith(f"Use a model with these parts, {setting}.")
 
 
 @torch.no_grad()

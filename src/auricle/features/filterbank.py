@@ -128,10 +128,8 @@ class Filterbank(nn.Module, ABC):
         """Waveforms, zero beyond `lengths`; those softer than `softest_dbfs` are raised to it."""
         if self.config.softest_dbfs is None:
             return waveforms
-        waveforms, count = waveforms.to(self.window.dtype), lengths[:, None]
-        offset = waveforms.sum(dim=1, keepdim=True) / count
-        inside = ~is_beyond(waveforms, lengths)
-        power = ((waveforms - offset).square() * inside).sum(dim=1, keepdim=True) / count
+        waveforms = waveforms.to(self.window.dtype)
+        power = clip_power(waveforms, lengths)
         wanted, silence = (10 ** (dbfs / 10) for dbfs in (self.config.softest_dbfs, SILENCE_DBFS))
         is_soft = (power >= silence) & (power < wanted)
         gain = (wanted / power.clamp(min=silence)).sqrt()
@@ -283,6 +281,17 @@ def without_autocast(device_type: str) -> AbstractContextManager[None]:
 def samples_in(milliseconds: float, sample_rate: int) -> int:
     """Whole samples in a duration; Kaldi cuts the rest off."""
     return int(sample_rate * milliseconds / 1000)
+
+
+def clip_power(waveforms: Tensor, lengths: Tensor) -> Tensor:
+    """Mean square of each clip without a constant offset, `(B, 1)`.
+
+    Waveforms are zero beyond `lengths`.
+    """
+    count = lengths[:, None]
+    offset = waveforms.sum(dim=1, keepdim=True) / count
+    apart = (waveforms - offset).square() * ~is_beyond(waveforms, lengths)
+    return apart.sum(dim=1, keepdim=True) / count
 
 
 def is_beyond(values: Tensor, counts: Tensor) -> Tensor:

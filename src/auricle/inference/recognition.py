@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from auricle.features.filterbank import SILENCE_DBFS
+from auricle.features.filterbank import SILENCE_DBFS, clip_power
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def level(waveform: Tensor) -> float:
 
     A constant offset is no sound and is left out.
     """
-    rms = waveform.double().std(correction=0).item()
-    return 20 * math.log10(rms) if rms else -math.inf
+    power = clip_power(waveform.double()[None], torch.tensor([len(waveform)])).item()
+    return 10 * math.log10(power) if power else -math.inf
 
 
 def is_silent(waveform: Tensor) -> bool:
