@@ -49,11 +49,19 @@ def _lines(facts: dict[str, Any]) -> list[str]:
             }
         ),
         *_aligned({f"  {name}": f"{count:,}" for name, count in facts["parameters_of"].items()}),
+        *_lambdas(facts["learned_lambdas"]),
         *_section("settings", facts["settings"]),
         *_section("front end", facts["front_end"]),
         *_section("metrics", facts["metrics"]),
         *_section("provenance", facts["provenance"]),
     ]
+
+
+def _lambdas(learned: list[float]) -> list[str]:
+    """Of each block with differential attention that learned its own."""
+    return (
+        [f"  learned lambda  {', '.join(f'{number:.2f}' for number in learned)}"] if learned else []
+    )
 
 
 def _section(title: str, values: dict[str, Any]) -> list[str]:

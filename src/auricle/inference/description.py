@@ -11,6 +11,7 @@ from auricle.checkpoint import Checkpoint
 from auricle.convert import labels
 from auricle.inference import names
 from auricle.inference.windows import longest_frames, longest_samples
+from auricle.models.differential_attention import learned_lambdas
 
 
 def describe(name_or_path: str) -> dict[str, Any]:
@@ -27,8 +28,10 @@ def describe(name_or_path: str) -> dict[str, Any]:
     if names.is_size(name_or_path):
         with torch.device("meta"):
             sized = names.untrained(name_or_path, labels.read("audioset"))
-        return {"name": name_or_path, **_facts(sized)}
-    return {"name": name_or_path, **_facts(names.resolve(name_or_path))}
+        return {"name": name_or_path, **_facts(sized), "learned_lambdas": []}
+    described = names.resolve(name_or_path)
+    learned = learned_lambdas(described.model)
+    return {"name": name_or_path, **_facts(described), "learned_lambdas": learned}
 
 
 def multiply_adds(model: str, settings: dict[str, Any], frames: int) -> int:

@@ -195,10 +195,20 @@ class LearnedLambda(nn.Module):
         self.start = _start(config, layer)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        return self.number()
+
+    def number(self) -> Tensor:
+        """Lambda as it is now, a scalar."""
         first, second = (
             (query @ key).exp() for query, key in zip(self.queries, self.keys, strict=True)
         )
         return first - second + self.start
+
+
+def learned_lambdas(model: nn.Module) -> list[float]:
+    """Lambda of each block that learned its own, first block first."""
+    learned = (module for module in model.modules() if isinstance(module, LearnedLambda))
+    return [module.number().item() for module in learned]
 
 
 class TokenLambda(nn.Module):
