@@ -59,9 +59,8 @@ def _lines(facts: dict[str, Any]) -> list[str]:
 
 def _lambdas(learned: list[float]) -> list[str]:
     """Of each block with differential attention that learned its own."""
-    return (
-        [f"  learned lambda  {', '.join(f'{number:.2f}' for number in learned)}"] if learned else []
-    )
+    numbers = ", ".join(f"{number:.2f}" for number in learned)
+    return _aligned({"learned lambda": numbers}) if learned else []
 
 
 def _section(title: str, values: dict[str, Any]) -> list[str]:

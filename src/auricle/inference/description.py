@@ -28,10 +28,8 @@ def describe(name_or_path: str) -> dict[str, Any]:
     if names.is_size(name_or_path):
         with torch.device("meta"):
             sized = names.untrained(name_or_path, labels.read("audioset"))
-        return {"name": name_or_path, **_facts(sized), "learned_lambdas": []}
-    described = names.resolve(name_or_path)
-    learned = learned_lambdas(described.model)
-    return {"name": name_or_path, **_facts(described), "learned_lambdas": learned}
+        return {"name": name_or_path, **_facts(sized)}
+    return {"name": name_or_path, **_facts(names.resolve(name_or_path))}
 
 
 def multiply_adds(model: str, settings: dict[str, Any], frames: int) -> int:
@@ -55,6 +53,7 @@ def _facts(described: Checkpoint) -> dict[str, Any]:
         "tokens": model.num_tokens(frames),
         "frames": frames,
         "seconds": longest_samples(described) / config.front_end.sample_rate,
+        "learned_lambdas": learned_lambdas(model),
         "settings": config.model_settings,
         "front_end": config.front_end.to_dict(),
         "activation": config.activation,

@@ -195,9 +195,9 @@ class LearnedLambda(nn.Module):
         self.start = _start(config, layer)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.number()
+        return self.value()
 
-    def number(self) -> Tensor:
+    def value(self) -> Tensor:
         """Lambda as it is now, a scalar."""
         first, second = (
             (query @ key).exp() for query, key in zip(self.queries, self.keys, strict=True)
@@ -208,7 +208,7 @@ class LearnedLambda(nn.Module):
 def learned_lambdas(model: nn.Module) -> list[float]:
     """Lambda of each block that learned its own, first block first."""
     learned = (module for module in model.modules() if isinstance(module, LearnedLambda))
-    return [module.number().item() for module in learned]
+    return [module.value().item() for module in learned]
 
 
 class TokenLambda(nn.Module):
