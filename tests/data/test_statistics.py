@@ -56,6 +56,23 @@ def test_a_clip_shorter_than_a_frame_is_named(folder):
     assert str(caught.value).startswith(f"{path}: ")
 
 
+def test_faulty_clips_are_passed_over_where_asked_for(folder):
+    expected = measure_statistics(read(folder), FbankConfig())
+    soundfile.write(folder / "class 0" / "short.wav", np.zeros(100), 16_000)
+    (folder / "class 1" / "bad.wav").write_bytes(b"no sound")
+    measured = measure_statistics(read(folder), FbankConfig(), skip_faulty=True)
+    assert (measured.mean, measured.std) == (expected.mean, expected.std)
+
+
+def test_the_first_fault_is_said_where_no_clip_is_left(tmp_path):
+    (tmp_path / "a").mkdir()
+    for name in "xy":
+        (tmp_path / "a" / f"{name}.wav").write_bytes(b"no sound")
+    with pytest.raises(AudioError) as caught:
+        measure_statistics(read(tmp_path, labelled=False), FbankConfig(), skip_faulty=True)
+    assert str(caught.value).startswith(f"{tmp_path / 'a' / 'x.wav'}: ")
+
+
 def test_a_long_recording_is_measured_block_by_block(tmp_path, monkeypatch):
     (tmp_path / "a").mkdir()
     noise = np.random.default_rng(0).normal(0, 0.01, 60 * 16_000 + 100)  # two blocks and a rest

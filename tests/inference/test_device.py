@@ -32,6 +32,12 @@ def test_a_device_that_is_present_is_taken(machine, name):
     assert device.choose(name) == torch.device(name)
 
 
+@pytest.mark.parametrize("name", ["mps", "mps:0"])  # a tensor there says the second of itself
+def test_an_apple_device_is_taken_by_either_name(machine, name):
+    machine(0, True)
+    assert device.choose(name) == torch.device(name)
+
+
 @pytest.mark.parametrize(
     "num_cuda, name, message",
     [

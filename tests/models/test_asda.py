@@ -151,9 +151,9 @@ def test_the_trace_is_what_each_perceptron_gives_before_sum_and_norm(case):
     for block in model.encoder.blocks:
         block.mlp.contract.register_forward_hook(lambda module, inputs, out: given.append(out))
     patches, layout = model.patchify(noise(2, 64, 64))
-    tokens, said = model.trace_patches(patches, layout)
+    said = model.trace_patches(patches, layout)
     assert all(torch.equal(one, other) for one, other in zip(said, given, strict=True))
-    assert torch.equal(tokens, model.encode_patches(patches, layout))
+    tokens = model.encode_patches(patches, layout)
     last = model.encoder.blocks[-1].mlp_norm
     assert tokens[0, 1].sub(last.bias).div(last.weight).std().item() == pytest.approx(1, abs=0.05)
 

@@ -41,6 +41,17 @@ def test_too_many_faulty_clips_end_the_training(faults):
     assert faults.check("validation") == 0
 
 
+def test_a_training_without_a_clip_is_no_training(tmp_path):
+    faults = Faults(tmp_path, {"training": 2}, max_share=1.0)
+    with pytest.warns(DataWarning):
+        faults.note("training", [(f"{n}.wav", f"{n}.wav: no sound.") for n in range(2)])
+    with pytest.raises(DataError) as caught:
+        faults.check("training")
+    assert str(caught.value) == (
+        "none of the 2 training clips can be heard. The first: 0.wav: no sound."
+    )
+
+
 def test_without_faults_there_is_no_file(faults):
     faults.check("training")
     assert list(faults.folder.iterdir()) == []

@@ -92,3 +92,23 @@ def test_everything_learns():
     built(torch.randn(2, 48, 32), None).loss.mean().backward()
     silent = {name for name, part in built.named_parameters() if part.grad is None}
     assert silent == set()
+
+
+def test_hidden_patches_are_told_apart_in_32_bits_where_layers_have_16():
+    """Features near silence are large and alike: in 16 bits their scores would be, too."""
+    random = torch.Generator().manual_seed(0)
+    said = torch.randn(2, 16, 64, generator=random)
+    wanted = torch.randn(2, 16, 64, generator=random) * 0.1 - 1.0
+    hidden = torch.ones(2, 16, dtype=torch.bool)
+    alone = module._found(said, wanted, hidden)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        among_16 = module._found(said, wanted, hidden)
+    assert torch.equal(alone, among_16)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_loss_is_in_32_bits_where_layers_have_16(dtype):
+    built = objective().float()
+    with torch.autocast("cpu", dtype=dtype):
+        terms = built(torch.randn(2, 48, 32), None)
+    assert {part.dtype for part in (terms.loss, *terms.parts.values())} == {torch.float32}

@@ -195,7 +195,7 @@ from auricle.training import pretraining
 
 pretraining.WATCH_EVERY = 1
 if os.environ.get("LOCAL_RANK") == "1":
-    pretraining._watched = lambda terms: (0.0, 1.0)
+    pretraining._watched = lambda terms: (0.0, 1.0, 1.0)
 """
 
 

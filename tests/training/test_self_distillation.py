@@ -3,6 +3,7 @@
 import copy
 import math
 import re
+import warnings
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from auricle.data import Batch
 from auricle.errors import TrainingWarning
 from auricle.models.patch_masks import clones_of, draw_kept
 from auricle.training import self_distillation as module
-from auricle.training.objective import deviation
+from auricle.training.objective import deviation, relative_deviation
 from auricle.training.pretraining import WATCH_EVERY, Pretraining
 from auricle.training.self_distillation import (
     NOISE,
@@ -234,6 +235,13 @@ def the_decoder_says_the_same_everywhere(built):
     torch.nn.init.zeros_(built.decoder.output.weight)
 
 
+def the_encoder_says_the_same_everywhere(built):
+    """Its teacher still hears the sound in the first block, so that targets and answers differ."""
+    last = built.student.encoder.blocks[-1].mlp_norm
+    torch.nn.init.zeros_(last.weight)
+    torch.nn.init.ones_(last.bias)
+
+
 def trained_once(collapse=lambda built: None):
     """A step of pretraining that has just heard a batch."""
     built = objective().float()
@@ -248,6 +256,7 @@ def trained_once(collapse=lambda built: None):
     [
         (the_teacher_says_the_same_everywhere, "targets", 0.1),
         (the_decoder_says_the_same_everywhere, "answers", 0.01),
+        (the_encoder_says_the_same_everywhere, "embeddings", 0.05),
     ],
 )
 def test_a_collapse_is_reported_when_it_is_looked_for(collapse, name, least):
@@ -269,7 +278,54 @@ def test_a_collapse_is_reported_when_it_is_looked_for(collapse, name, least):
 def test_what_has_not_collapsed_is_not_reported():
     step = trained_once()
     step.updated(WATCH_EVERY)
-    assert not step.has_warned
+    assert not step.low
+
+
+def seen_in_turn(step, *looks):
+    """Which of the looks at these deviations are reported, as their texts."""
+    texts = []
+    for number, values in enumerate(looks, start=1):
+        names = ("target_deviation", "prediction_deviation", "embedding_deviation")
+        deviations = dict(zip(names, map(torch.tensor, values), strict=True))
+        step.last = step.last._replace(**deviations)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            step.updated(number * WATCH_EVERY)
+        texts += [str(one.message) for one in warned]
+    return texts
+
+
+def test_each_collapse_is_reported_when_it_begins():
+    low = (0.5, 0.001, 0.5)
+    texts = seen_in_turn(trained_once(), low, low, (0.5, 0.5, 0.5), (0.001, 0.5, 0.5), low)
+    assert [text.partition(" are ")[0] for text in texts] == [
+        "step 10: the answers",
+        "step 40: the targets",
+        "step 50: the answers",
+    ]
+
+
+def test_numbers_that_are_none_are_no_collapse():
+    none = float("nan")
+    assert seen_in_turn(trained_once(), (none, none, none)) == []
+
+
+def test_the_relative_deviation_is_a_share_of_the_size():
+    vectors = torch.randn(1000, 8)
+    assert relative_deviation(vectors).item() == pytest.approx(1, abs=0.01)
+    assert relative_deviation(1000 * vectors).item() == pytest.approx(1, abs=0.01)
+    shifted = vectors + 3.0
+    assert relative_deviation(shifted).item() == pytest.approx(10**-0.5, abs=0.02)
+    assert relative_deviation(torch.ones(1000, 8)).item() == 0
+
+
+def test_what_learns_beside_the_student_is_new():
+    step = trained_once()
+    assert step.new_parameters
+    decoder = {f"decoder.{name}" for name, _ in step.model.decoder.named_parameters()}
+    assert step.new_parameters == decoder
+    told = Pretraining(torch.nn.Identity(), step.model, torch.nn.Identity(), None, False, {"x"})
+    assert told.new_parameters == decoder | {"student.x"}
 
 
 def test_a_run_that_goes_on_with_a_validation_has_its_numbers():
@@ -283,5 +339,6 @@ def test_a_run_that_goes_on_with_a_validation_has_its_numbers():
         "utterance_loss",
         "target_deviation",
         "prediction_deviation",
+        "embedding_deviation",
     ]
     assert found == step.metrics([step.validate(batch)])  # the same masks

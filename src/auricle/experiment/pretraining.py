@@ -1,17 +1,19 @@
 """The step in which a recipe's model learns from sound alone."""
 
-from collections.abc import Callable, Collection
+import warnings
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from auricle import data
 from auricle.checkpoint import Checkpoint
-from auricle.errors import ConfigError
+from auricle.errors import ConfigError, DataWarning
 from auricle.experiment.recipe import Recipe
 from auricle.inference import Embedder
 from auricle.models import PatchTransformer
 from auricle.models.decoders import TransformerDecoderConfig
 from auricle.models.patch_masks import num_kept
 from auricle.training import Pretraining, PretrainingConfig, ProbeDataConfig, build_objective
+from auricle.training.processes import is_first
 
 
 def build_pretraining(
@@ -30,7 +32,7 @@ def build_pretraining(
             f"model: {recipe.model['name']} cannot be pretrained: it has no patches that could be "
             "hidden from it. Use asda, ast or ham_ast."
         )
-    _check_overlap(student)
+    _check_neighbours(student)
     if getattr(student.config, "patchout", 0):
         raise ConfigError(
             "model.patchout and pretraining cannot be given together: the objective hides patches. "
@@ -42,13 +44,19 @@ def build_pretraining(
         trained.fbank,
         build_objective(student, settings.objective, recipe.training.batch_size),
         data.Augmentation(recipe.augmentation, recipe.front_end.sample_rate),
-        _probe(settings.probe, trained) if settings.probe else None,
+        _Probe(settings.probe, trained) if settings.probe else None,
         settings.stop_at_collapse,
         frozenset(new_parameters),
     )
 
 
-def _check_overlap(student: PatchTransformer) -> None:
+def _check_neighbours(student: PatchTransformer) -> None:
+    """Refuse patches that show what is hidden in those next to them."""
+    if student.patches.stem is not None:
+        raise ConfigError(
+            "model.stem: its convolutions reach over the edges of the patches, so that what is "
+            "hidden would be seen in its neighbours. Pretrain without a stem: model.stem=[]."
+        )
     patch, stride = student.patches.patch, student.patches.stride
     if any(step < size for step, size in zip(stride, patch, strict=True)):
         raise ConfigError(
@@ -87,20 +95,35 @@ def _check_decoder(settings: PretrainingConfig, student: PatchTransformer) -> No
         )
 
 
-def _probe(settings: ProbeDataConfig, trained: Checkpoint) -> Callable[[], dict[str, float]]:
-    """What asks linear and nearest-neighbour probes about the embeddings of `trained`."""
-    from auricle import evaluation  # here, since only probes need torchmetrics
-    from auricle.evaluation.division import divide
+class _Probe:
+    """Asks linear and nearest-neighbour probes about the embeddings of `trained` at this moment."""
 
-    manifest = data.read(Path(settings.source))
-    divide(manifest, settings.splits)  # what is wrong with that is said now
+    def __init__(self, settings: ProbeDataConfig, trained: Checkpoint):
+        from auricle.evaluation.division import divide  # here, since only probes need torchmetrics
 
-    def ask() -> dict[str, float]:
-        embedder = Embedder.of(trained, str(next(trained.model.parameters()).device))
-        found = evaluation.probe(embedder, manifest, settings.splits)
+        self.trained = trained
+        self.manifest = data.read(Path(settings.source))
+        self.splits = settings.splits
+        self.has_warned = False
+        divide(self.manifest, self.splits)  # what is wrong with that is said now
+
+    def __call__(self) -> dict[str, float]:
+        from auricle import evaluation
+
+        embedder = Embedder.of(self.trained, str(next(self.trained.model.parameters()).device))
+        found = evaluation.probe(embedder, self.manifest, self.splits)
+        self._report(found.linear.failures)
         return {
             "linear": found.linear.metrics[found.metric],
             "nearest": found.nearest.metrics[found.metric],
         }
 
-    return ask
+    def _report(self, failures: Sequence[object]) -> None:
+        """Say once which clips could not be embedded: the accuracy is that of the others."""
+        if failures and not self.has_warned and is_first():
+            text = (
+                f"pretraining.probe: {len(failures)} of {len(self.manifest.clips)} clips cannot be "
+                f"embedded and are left out. The first: {failures[0]}"
+            )
+            warnings.warn(text, DataWarning, stacklevel=2)
+            self.has_warned = True

@@ -97,7 +97,8 @@ class _Parts(NamedTuple):
 
 def _build(recipe: Recipe, clips: Clips) -> _Parts:
     initial = inference.resolve(recipe.initial_weights) if recipe.initial_weights else None
-    if initial is not None and initial.labels and initial.labels != clips.labels:
+    known = initial.labels if initial is not None and clips.are_labelled else []
+    if known and known != clips.labels:
         text = f"{recipe.initial_weights}: its labels are not those of the data; the head is new."
         print(text, file=sys.stderr)
     if recipe.statistics == "dataset" and initial is not None:
@@ -209,7 +210,7 @@ def _front_end(recipe: Recipe, clips: Clips, initial: Checkpoint | None) -> AnyF
         known = initial.config.front_end
         _check_same_front_end(front_end, known)
         return front_end.model_copy(update={"mean": known.mean, "std": known.std})
-    measured = data.measure_statistics(clips.train, front_end)
+    measured = data.measure_statistics(clips.train, front_end, skip_faulty=True)
     return front_end.model_copy(update={"mean": measured.mean, "std": measured.std})
 
 

@@ -19,7 +19,7 @@ def choose(name: str) -> torch.device:
     present = available()
     if name == "auto":
         return torch.device(present[0])
-    if name not in present and f"{name}:0" not in present:
+    if not {name, f"{name}:0", name.removesuffix(":0")} & set(present):
         raise ConfigError(
             f"device {name!r} is not available on this machine. Available: {', '.join(present)}."
         )

@@ -112,8 +112,9 @@ class ASDA(PatchTransformer):
         encoded: Tensor = self.encoder(self._with_cls(patches), mask)
         return encoded
 
-    def trace_patches(self, patches: Tensor, layout: TokenLayout) -> tuple[Tensor, list[Tensor]]:
-        return self.encoder.trace(self._with_cls(patches), layout.attention_mask(patches.device))
+    def trace_patches(self, patches: Tensor, layout: TokenLayout) -> list[Tensor]:
+        mask = layout.attention_mask(patches.device)
+        return self.encoder.trace(self._with_cls(patches), mask)[1]
 
     def num_tokens(self, frames: int) -> int:
         """Length of the sequence for a clip of `frames` frames, cls included."""

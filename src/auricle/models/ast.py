@@ -137,10 +137,9 @@ class AST(PatchTransformer):
         mask = layout.attention_mask(patches.device)
         return self._finish(self.encoder(self._with_prefix(patches), mask), layout)
 
-    def trace_patches(self, patches: Tensor, layout: TokenLayout) -> tuple[Tensor, list[Tensor]]:
+    def trace_patches(self, patches: Tensor, layout: TokenLayout) -> list[Tensor]:
         mask = layout.attention_mask(patches.device)
-        tokens, said = self.encoder.trace(self._with_prefix(patches), mask)
-        return self._finish(tokens, layout), said
+        return self.encoder.trace(self._with_prefix(patches), mask)[1]
 
     def _with_prefix(self, patches: Tensor) -> Tensor:
         prefix = (self.prefix_tokens + self.positions.prefix).expand(len(patches), -1, -1)

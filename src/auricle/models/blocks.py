@@ -77,10 +77,10 @@ class PatchTransformer(Model):
         """Patch tokens `(B, N, D)` through all stages: `(B, P + N, D)`, prefix tokens first."""
 
     @abstractmethod
-    def trace_patches(self, patches: Tensor, layout: TokenLayout) -> tuple[Tensor, list[Tensor]]:
-        """What `encode_patches` gives, and what each block's perceptron said: `(B, P + N, D)` all.
+    def trace_patches(self, patches: Tensor, layout: TokenLayout) -> list[Tensor]:
+        """What each block's perceptron said, before the residual sum: `(B, P + N, D)` all.
 
-        The latter, before the residual sum, are the targets of EAT's pretraining.
+        These are the targets of EAT's pretraining.
         """
 
 

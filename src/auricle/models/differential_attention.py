@@ -241,7 +241,8 @@ class HeadNorm(nn.Module):
         self.norm = nn.RMSNorm(value_width, eps=HEAD_NORM_EPSILON)
 
     def forward(self, mixed: Tensor) -> Tensor:
-        return self.norm(mixed).flatten(2)
+        # In the precision of its weight: torch has no fused norm of 16 bits by 32.
+        return self.norm(mixed.to(self.norm.weight.dtype)).flatten(2)
 
 
 def _norm(config: DifferentialConfig, width: int, value_width: int) -> nn.Module:

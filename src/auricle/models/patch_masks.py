@@ -96,6 +96,8 @@ def hidden_places(valid: Tensor, kept: Tensor) -> Tensor:
 def _in_blocks(valid: Tensor, layout: TokenLayout, counts: list[int], block: int) -> Tensor:
     """1 where a patch stands in one of its clip's blocks, else 0: `(B, N)`."""
     device = valid.device
+    if block == 1:  # A patch alone is no block: the random order of all is the draw
+        return torch.zeros(valid.shape, device=device)
     numbers = torch.tensor([math.ceil(count / block**2) for count in counts], device=device)
     most = int(numbers.max())
     centres = torch.rand(valid.shape, device=device).masked_fill(~valid, -1)

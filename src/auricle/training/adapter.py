@@ -120,7 +120,8 @@ class Adapter(lightning.LightningModule):
         parts = self.step.terms()
         self.tally.add(loss, parts, size)
         self.log("train_loss_step", loss, prog_bar=True, batch_size=size)
-        self.log_dict(parts, batch_size=size)
+        # Not the names of the same parts of the validation, which would share their curves.
+        self.log_dict({f"train_{name}_step": part for name, part in parts.items()}, batch_size=size)
         # lightning takes the mean over the processes and divides by `accumulate`.
         weight = size * num_processes * self.config.accumulate / self.portions.clips_of_batch(index)
         return loss * weight

@@ -55,6 +55,11 @@ class Faults:
         self.reasons = {path: reason for part in parts for path, reason in part[1].items()}
         self._write()
         count, total = sum(part[0] for part in parts), self.num_clips[side]
+        if count and count == total:
+            raise DataError(
+                f"none of the {total} {side} clips can be heard. The first: "
+                f"{next(iter(self.reasons.values()))}"
+            )
         if not self._is_over(side, count):
             return count
         raise DataError(

@@ -19,7 +19,13 @@ from auricle.config import Settings
 from auricle.models import PatchTransformer
 from auricle.models.decoders import TransformerDecoder, TransformerDecoderConfig, fresh_token
 from auricle.models.patch_masks import draw_kept, hidden_places, put_back, take
-from auricle.training.objective import Objective, Terms, deviation, widened
+from auricle.training.objective import (
+    Objective,
+    Terms,
+    deviation,
+    relative_deviation,
+    widened,
+)
 
 
 class MaskedReconstructionConfig(Settings):
@@ -73,12 +79,14 @@ class MaskedReconstruction(Objective):
             parts=self.named(generative, discriminative),
             target_deviation=deviation(wanted[valid]),
             prediction_deviation=deviation(said[hidden]),
+            embedding_deviation=relative_deviation(seen[kept >= 0]),
         )
 
 
 def _found(said: Tensor, wanted: Tensor, hidden: Tensor) -> Tensor:
     """Cross-entropy `(B,)` of telling each hidden patch from the other hidden ones of its clip."""
-    scores = torch.einsum("bnq,bmq->bnm", said, wanted)
+    with torch.autocast(said.device.type, enabled=False):  # 16 bits are too coarse for these, too
+        scores = said @ widened(wanted).transpose(1, 2)
     scores = scores.masked_fill(~hidden[:, None], -torch.inf)
     scores = scores.masked_fill(~hidden[..., None], 0.0)  # rows that do not count stay numbers
     right = torch.arange(said.shape[1], device=said.device).expand(len(said), -1)

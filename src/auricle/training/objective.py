@@ -15,12 +15,13 @@ EPSILON = 1e-6
 
 
 class Terms(NamedTuple):
-    """The loss of each clip and of what it consists, `(B,)`; and what shows a collapse."""
+    """The loss of each clip and of what it consists, `(B,)`; and what shows a collapse, scalars."""
 
     loss: Tensor
     parts: dict[str, Tensor]  # by name, unweighted
-    target_deviation: Tensor  # scalars: `deviation` of the targets and of what was said
+    target_deviation: Tensor  # `deviation` of the targets and of what was said
     prediction_deviation: Tensor
+    embedding_deviation: Tensor  # `relative_deviation` of what the student made of visible patches
 
 
 class Objective(nn.Module, ABC):
@@ -64,3 +65,10 @@ def deviation(vectors: Tensor) -> Tensor:
     """
     variance = vectors.detach().float().var(dim=0, correction=0)
     return (variance + EPSILON).sqrt().mean()
+
+
+def relative_deviation(vectors: Tensor) -> Tensor:
+    """How much vectors `(N, D)` differ as a share of their size: 0 where all are the same, to 1."""
+    vectors = vectors.detach().float()
+    apart = vectors - vectors.mean(dim=0)
+    return (apart.square().mean() / (vectors.square().mean() + EPSILON)).sqrt()

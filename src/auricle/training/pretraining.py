@@ -3,6 +3,7 @@
 Shapes: B clips, S samples, D width, C classes.
 """
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -25,10 +26,12 @@ from auricle.training.processes import gather, is_first
 from auricle.training.self_distillation import SelfDistillation, SelfDistillationConfig
 from auricle.training.step import Step
 
-# Below these all targets, or all answers, are nearly the same. Source: data2vec 2.0, as released.
-LEAST_TARGET_DEVIATION = 0.1
-LEAST_PREDICTION_DEVIATION = 0.01
-WATCHED = ("target_deviation", "prediction_deviation")
+WATCHED = ("target_deviation", "prediction_deviation", "embedding_deviation")
+# Below these all targets, answers or embeddings are nearly the same. Source of the first two:
+# data2vec 2.0, as released, which looks after 5,000 updates only. The norms of the targets blow up
+# what little is left, so that these may never fall; what the encoder itself says does: to below
+# 0.01 in collapsed runs, while it was 0.3 to 0.8 in healthy ones, untrained encoders among them.
+LEAST = {"targets": 0.1, "answers": 0.01, "embeddings": 0.05}
 WATCH_EVERY = 10  # steps; each look waits for the device
 VALIDATION_SEED = 0  # of the masks, so that epochs are compared by the same ones
 
@@ -74,7 +77,8 @@ class Pretraining(Step):
         fbank: `(waveforms, lengths) -> (features, frame_counts)`.
         augmentation: `(waveforms, lengths) -> the same two`.
         probe: accuracies, by name, of what is read from the student's embeddings at this moment.
-        new_parameters: names of the student's parameters that were not in its initial weights.
+        new_parameters: names of the student's parameters that were not in its initial weights;
+            what learns beside it is new anyway.
     """
 
     model: Objective
@@ -95,9 +99,10 @@ class Pretraining(Step):
         self.augmentation = augmentation
         self.probe = probe
         self.stop_at_collapse = stop_at_collapse
-        self.new_parameters = frozenset(f"student.{name}" for name in new_parameters)
+        beside = (name for name, _ in objective.named_parameters() if not _is_followed(name))
+        self.new_parameters = frozenset((*(f"student.{name}" for name in new_parameters), *beside))
         self.last: Terms | None = None
-        self.has_warned = False
+        self.low: set[str] = set()  # what was too much the same when last looked at
 
     def to_save(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """The student's own of `weights`: decoder and teacher have done their work."""
@@ -160,22 +165,36 @@ class Pretraining(Step):
         seen = [values for values in gather(self.last and _watched(self.last)) if values]
         if not seen:
             return
-        lowest = [min(values) for values in zip(*seen, strict=True)]
-        bounds = {"targets": LEAST_TARGET_DEVIATION, "answers": LEAST_PREDICTION_DEVIATION}
-        for (name, least), value in zip(bounds.items(), lowest, strict=True):
-            if value >= least:
-                continue
-            text = (
-                f"step {count}: the {name} are nearly the same for all patches (deviation "
-                f"{value:.4f}, at least {least:g} is healthy): pretraining has collapsed. Lower "
-                "training.optimizer.learning_rate, or raise pretraining.objective.first_decay, in "
-                "a new run."
-            )
-            if self.stop_at_collapse:
-                raise Collapsed(text)
-            if not self.has_warned and is_first():
-                warnings.warn(text, TrainingWarning, stacklevel=2)
-            self.has_warned = True
+        # What is no number is passed over: the end of the epoch says that the weights are none.
+        lowest = (
+            min(filter(math.isfinite, values), default=math.inf)
+            for values in zip(*seen, strict=True)
+        )
+        named = zip(LEAST, lowest, strict=True)
+        low = {name: value for name, value in named if value < LEAST[name]}
+        news = [name for name in low if name not in self.low]
+        self.low = set(low)
+        if not news:
+            return
+        text = _collapse(count, news[0], low[news[0]])
+        if self.stop_at_collapse:
+            raise Collapsed(text)
+        if is_first():
+            warnings.warn(text, TrainingWarning, stacklevel=2)
+
+
+def _is_followed(name: str) -> bool:
+    """Whether a parameter of an objective is the student's, or follows it."""
+    return name.startswith(("student.", "teacher."))
+
+
+def _collapse(count: int, name: str, value: float) -> str:
+    return (
+        f"step {count}: the {name} are nearly the same for all patches (deviation {value:.4f}, at "
+        f"least {LEAST[name]:g} is healthy): pretraining has collapsed. Lower "
+        "training.optimizer.learning_rate, or raise pretraining.objective.first_decay, in a new "
+        "run."
+    )
 
 
 def _watched(terms: Terms) -> tuple[float, ...]:

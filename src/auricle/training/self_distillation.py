@@ -19,7 +19,13 @@ from auricle.config import Settings
 from auricle.models import PatchTransformer
 from auricle.models.decoders import ConvDecoder, ConvDecoderConfig
 from auricle.models.patch_masks import clones_of, draw_kept, hidden_places, put_back, take
-from auricle.training.objective import Objective, Terms, deviation, widened
+from auricle.training.objective import (
+    Objective,
+    Terms,
+    deviation,
+    relative_deviation,
+    widened,
+)
 
 NOISE = 0.01  # standard deviation of what stands in for hidden patches
 
@@ -86,6 +92,7 @@ class SelfDistillation(Objective):
             parts=self.named(frame, self.batch_size * utterance),
             target_deviation=deviation(targets[valid]),
             prediction_deviation=deviation(decoded[hidden]),
+            embedding_deviation=relative_deviation(seen[kept >= 0]),
         )
 
     @torch.no_grad()
@@ -104,7 +111,7 @@ class SelfDistillation(Objective):
     def _targets(self, features: Tensor, frame_counts: Tensor | None, valid: Tensor) -> Tensor:
         """What the teacher hears in the whole clip, `(B, N, D)`."""
         patches, layout = self.teacher.patchify(features, frame_counts)
-        _, said = self.teacher.trace_patches(patches, layout)
+        said = self.teacher.trace_patches(patches, layout)
         return layer_targets([layer[:, layout.num_prefix :] for layer in said], valid)
 
     def _frame(self, decoded: Tensor, targets: Tensor, hidden: Tensor) -> Tensor:
