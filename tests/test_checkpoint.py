@@ -84,6 +84,22 @@ def test_a_folder_without_config_is_refused(saved):
     )
 
 
+def test_the_folder_of_a_run_leads_to_its_checkpoints(saved, tmp_path):
+    run = tmp_path / "run"
+    for name in ("last", "best"):
+        shutil.copytree(saved, run / name)
+    (run / "logs").mkdir()
+    beginning = "holds no config.json, so it is not a checkpoint of auricle. Checkpoints in it: "
+    assert refusal(run) == f"{run}: {beginning}{run / 'best'}, {run / 'last'}"
+    shutil.copytree(run, tmp_path / "runs" / "seed-0")
+    shutil.copytree(run, tmp_path / "runs" / "seed-1")
+    first, second = (tmp_path / "runs" / name for name in ("seed-0", "seed-1"))
+    assert refusal(tmp_path / "runs") == (
+        f"{tmp_path / 'runs'}: {beginning}{first / 'best'}, {first / 'last'}, {second / 'best'}, "
+        "..."
+    )
+
+
 def test_a_folder_with_one_foreign_file_of_weights_leads_to_convert(saved):
     (saved / "config.json").unlink()
     (saved / "model.safetensors").rename(saved / "mn04.safetensors")

@@ -177,3 +177,19 @@ def test_a_recipe_without_a_teacher_belongs_to_train(parts):
         f"error: {path}: has no section distillation, so it learns from labels: auricle train "
         f"{path}\n"
     )
+
+
+def test_a_recipe_of_another_command_is_sent_there_before_its_data_are_read(tmp_path):
+    nowhere = str(tmp_path / "nowhere")
+    result = run("pretrain_words_small", "--data", nowhere)
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "error: pretrain_words_small: has no section distillation, but a section pretraining: "
+        "auricle pretrain pretrain_words_small\n",
+    )
+    result = CliRunner().invoke(app, ["pretrain", "tagger", "--data", nowhere])
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "error: tagger: has no section pretraining, but a section distillation: auricle distill "
+        "tagger\n",
+    )

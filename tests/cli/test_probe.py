@@ -63,3 +63,16 @@ def test_an_absent_split_leaves_no_folder_behind(clips, tmp_path):
     words = ("--train-split", "train", "--test-split", "test", "--out", tmp_path / "out")
     assert run("log-mel", "--data", clips, *words).exit_code == 2
     assert not (tmp_path / "out").exists()
+
+
+def test_clips_that_were_learned_from_do_not_judge(clips, tmp_path):
+    lines = clips.read_text().replace("fold", "split").replace(",0\n", ",train\n")
+    clips.write_text(lines.replace(",1\n", ",test\n"))
+    words = ("--train-split", "train", "--test-split", "train", "--out", tmp_path / "out")
+    result = run("log-mel", "--data", clips, *words)
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "error: --train-split and --test-split: both are 'train', so the probe would be judged on "
+        "the clips that it learned from. Name two splits.\n",
+    )
+    assert not (tmp_path / "out").exists()

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from auricle.data import Clip, Manifest
-from auricle.errors import DataError
-from auricle.evaluation.division import divide, in_use
+from auricle.errors import ConfigError, DataError
+from auricle.evaluation.division import divide, in_use, splits_to_choose_by
 
 
 def manifest_of(*rows):
@@ -49,8 +49,40 @@ def test_a_split_that_is_not_there_is_refused():
     manifest = manifest_of(("a", "train", None), ("b", "train", None))
     assert refusal(manifest) == (
         "clips.csv: no clip has the split 'test'. Splits: train. Folds: none. A probe takes each "
-        "fold in turn, or learns from one split and is judged on another: --train-split, "
+        "fold in turn, or learns from one split and is judged on another: --train-split and "
         "--test-split."
+    )
+    with pytest.raises(DataError) as caught:
+        divide(manifest, ("train", "tset"), "pretraining.probe.splits")
+    assert str(caught.value) == (
+        "clips.csv: no clip has the split 'tset'. Splits: train. Folds: none. A probe takes each "
+        "fold in turn, or learns from one split and is judged on another: "
+        "pretraining.probe.splits."
+    )
+
+
+def test_a_split_does_not_judge_what_was_learned_from_it():
+    manifest = manifest_of(("a", "train", None), ("b", "train", None))
+    with pytest.raises(ConfigError) as caught:
+        divide(manifest, ("train", "train"))
+    assert str(caught.value) == (
+        "--train-split and --test-split: both are 'train', so the probe would be judged on the "
+        "clips that it learned from. Name two splits."
+    )
+
+
+def test_test_clips_do_not_choose_an_epoch():
+    names = ("train", "validation", "test")
+    with_all = manifest_of(*(("a", name, fold) for fold, name in enumerate(names)))
+    assert splits_to_choose_by(with_all, "here") == ("train", "validation")
+    assert splits_to_choose_by(manifest_of(("a", None, 1), ("b", None, 2)), "here") is None
+    with pytest.raises(DataError) as caught:
+        splits_to_choose_by(manifest_of(("a", "train", None), ("b", "test", None)), "here")
+    assert str(caught.value) == (
+        "clips.csv: no clip has the split 'validation', and there are no folds, so nothing says "
+        "which clips the probe is judged on. Splits: test, train. Folds: none. Name two splits in "
+        "here: to learn from, and to judge on. The second chooses the best epoch, so test clips "
+        "are not for it."
     )
 
 

@@ -15,8 +15,9 @@ from auricle.cli.main import app
 from auricle.config import from_dict
 from auricle.errors import ConfigError, DataWarning, TrainingWarning, UserError
 from auricle.experiment import Recipe, run
+from auricle.experiment.pretraining import _Probe
 from auricle.inference import Classifier
-from auricle.training import pretraining
+from auricle.training import ProbeDataConfig, pretraining
 from auricle.training.history import History
 from auricle.training.self_distillation import SelfDistillation
 
@@ -276,20 +277,56 @@ def test_what_says_the_sound_itself_cannot_collapse(sounds, tmp_path, monkeypatc
     run(recipe(sounds, pretraining=stops), tmp_path / "run")
 
 
-def test_splits_that_a_probe_does_not_find_are_named_before_training(sounds, tmp_path):
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        (
+            ["train", "tset"],
+            "{0}: no clip has the split 'tset'. Splits: test, train. Folds: none. A probe takes "
+            "each fold in turn, or learns from one split and is judged on another: "
+            "pretraining.probe.splits.",
+        ),
+        (
+            ["train", "train"],
+            "pretraining.probe.splits: both are 'train', so the probe would be judged on the clips "
+            "that it learned from. Name two splits.",
+        ),
+        (
+            None,
+            "{0}: no clip has the split 'validation', and there are no folds, so nothing says "
+            "which clips the probe is judged on. Splits: test, train. Folds: none. Name two splits "
+            "in pretraining.probe.splits: to learn from, and to judge on. The second chooses the "
+            "best epoch, so test clips are not for it.",
+        ),
+    ],
+)
+def test_splits_that_a_probe_cannot_use_are_named_before_training(
+    sounds, tmp_path, splits, message
+):
     clips = tmp_path / "labelled.csv"
-    first, second, *_ = sorted(sounds.rglob("*.wav"))
-    clips.write_text(f"path,labels,split\n{first},a,train\n{second},b,train\n")
-    probe = {"source": str(clips), "splits": ["train", "tset"]}
+    first, second, third, *_ = sorted(sounds.rglob("*.wav"))
+    clips.write_text(f"path,labels,split\n{first},a,train\n{second},b,train\n{third},b,test\n")
+    settings = {
+        "objective": SELF_DISTILLATION,
+        "probe": {"source": str(clips), "splits": splits},
+    }
     with pytest.raises(UserError) as caught:
-        settings = {"objective": SELF_DISTILLATION, "probe": probe}
         run(recipe(sounds, pretraining=settings), tmp_path / "run")
-    assert str(caught.value) == (
-        f"{clips}: no clip has the split 'tset'. Splits: train. Folds: none. A probe takes each "
-        "fold in turn, or learns from one split and is judged on another: --train-split, "
-        "--test-split."
-    )
+    assert str(caught.value) == message.format(clips)
     assert not (tmp_path / "run").exists()
+
+
+def test_clips_that_validate_choose_the_epoch_where_no_splits_are_named(sounds, tmp_path):
+    clips = tmp_path / "labelled.csv"
+    names = ("train", "train", "validation", "test")
+    rows = [
+        f"{path},{'ab'[number % 2]},{names[number % 4]}"
+        for number, path in enumerate(sorted(sounds.rglob("*.wav")))
+    ]
+    clips.write_text("\n".join(["path,labels,split", *rows]) + "\n")
+    settings = from_dict(ProbeDataConfig, {"source": str(clips)}, "test")
+    begun = experiment.before_training(recipe(sounds), 0)
+    assert _Probe(settings, begun).splits == ("train", "validation")
 
 
 def test_a_recipe_before_training_can_be_probed(sounds, tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from auricle.errors import UserError
+from auricle.errors import ConfigError, UserError
 from auricle.experiment import read_recipe
 
 GOOD = {
@@ -225,6 +225,15 @@ def test_a_missing_recipe_file_is_named(folder):
     with pytest.raises(UserError) as caught:
         read_recipe("cats.yaml")
     assert str(caught.value) == "cats.yaml: no such recipe file."
+
+
+def test_a_variable_can_only_be_set_where_a_command_takes_no_settings(folder, monkeypatch):
+    monkeypatch.delenv("SOUNDS")
+    with pytest.raises(ConfigError) as caught:
+        read_recipe("pets.yaml")
+    assert str(caught.value) == (
+        "pets.yaml: data.source: the environment variable SOUNDS is not set. Set it."
+    )
 
 
 def test_the_nearest_built_in_recipe_is_offered(folder, monkeypatch):

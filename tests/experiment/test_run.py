@@ -184,7 +184,8 @@ def test_too_many_sounds_that_cannot_be_read_end_the_run(manifest, tmp_path, num
     assert str(caught.value) == (
         f"1 of 4 {side} clips (25.0%) cannot be read, more than data.max_faulty_share=0.01 allows. "
         f"The first: {unreadable(tmp_path / f'{number}.wav')} {out / 'faults.csv'} lists those "
-        "that were met; leave all out with: auricle prepare --check"
+        "that were met. Move them away, or raise data.max_faulty_share; of clips with labels, "
+        "auricle prepare --check leaves all out beforehand."
     )
 
 

@@ -36,7 +36,8 @@ def test_too_many_faulty_clips_end_the_training(faults):
     assert str(caught.value) == (
         "3 of 50 training clips (6.0%) cannot be read, more than data.max_faulty_share=0.05 "
         f"allows. The first: 0.wav: no sound. {faults.folder / 'faults.csv'} lists those that were "
-        "met; leave all out with: auricle prepare --check"
+        "met. Move them away, or raise data.max_faulty_share; of clips with labels, auricle "
+        "prepare --check leaves all out beforehand."
     )
     assert faults.check("validation") == 0
 

@@ -21,6 +21,7 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 FOREIGN_WEIGHTS = (".safetensors", ".pt", ".pth", ".bin")
 CARD_FILE = "README.md"
+CHECKPOINTS_SHOWN = 3  # of a folder that holds several
 
 
 def load(folder: Path) -> Checkpoint:
@@ -136,6 +137,20 @@ def _write_config(config: CheckpointConfig, path: Path) -> None:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror}).") from error
 
 
+def _run_hint(folder: Path) -> str:
+    """The checkpoints in the folder of a run, or of several."""
+    inside = [*folder.glob(f"*/{CONFIG_FILE}"), *folder.glob(f"*/*/{CONFIG_FILE}")]
+    found = sorted(
+        str(path.parent)
+        for path in inside
+        if path.with_name(WEIGHTS_FILE).exists() and not path.parent.name.startswith(".")
+    )
+    if not found:
+        return ""
+    more = ", ..." if len(found) > CHECKPOINTS_SHOWN else ""
+    return f" Checkpoints in it: {', '.join(found[:CHECKPOINTS_SHOWN])}{more}"
+
+
 def _weights_hint(folder: Path) -> str:
     """How the one file of weights in a folder becomes a checkpoint, if there is just one."""
     files = [path for path in folder.iterdir() if path.suffix in FOREIGN_WEIGHTS]
@@ -150,7 +165,7 @@ def _read_config(path: Path) -> CheckpointConfig:
     if not path.exists():
         raise CheckpointError(
             f"{path.parent}: holds no {CONFIG_FILE}, so it is not a checkpoint of auricle."
-            + _weights_hint(path.parent)
+            + (_run_hint(path.parent) or _weights_hint(path.parent))
         )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))

@@ -63,12 +63,7 @@ def distill(  # noqa: PLR0913 - one parameter for each option
     from auricle.training import Machine
 
     given = [f"distillation.teacher={teacher}"] if teacher is not None else []
-    recipe = read_for(words, data, given)
-    if recipe.distillation is None:
-        raise ConfigError(
-            f"{words[0]}: has no section distillation, so it learns from labels: auricle train "
-            f"{words[0]}"
-        )
+    recipe = read_for("distillation", words, data, given)
     folder = out or experiment.new_folder(recipe.name)
     show(
         run(recipe, folder, overwrite, resume, Machine(device, devices, nodes, "auto", save_every))

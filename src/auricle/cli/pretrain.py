@@ -59,12 +59,7 @@ def pretrain(  # noqa: PLR0913 - one parameter for each option
     from auricle import experiment  # here, so that --help does not wait for torch
     from auricle.training import Machine
 
-    recipe = read_for(words, data)
-    if recipe.pretraining is None:
-        raise ConfigError(
-            f"{words[0]}: has no section pretraining, so it learns from labels or a teacher: "
-            f"auricle train {words[0]}"
-        )
+    recipe = read_for("pretraining", words, data)
     folder = out or experiment.new_folder(recipe.name)
     machine = Machine(device, devices, nodes, strategy, save_every)
     show(run(recipe, folder, overwrite, resume, machine))

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from auricle.data import Manifest
-from auricle.errors import DataError
+from auricle.errors import ConfigError, DataError
 
 SPLITS = ("train", "test")
+SPLITS_TO_CHOOSE = ("train", "validation")
+OPTIONS = "--train-split and --test-split"  # where `auricle probe` is given them
 
 
 @dataclass(frozen=True)
@@ -25,20 +27,47 @@ class Division:
     test: Tensor
 
 
-def divide(manifest: Manifest, splits: tuple[str, str] | None) -> list[Division]:
+def splits_to_choose_by(manifest: Manifest, setting: str) -> tuple[str, str] | None:
+    """Splits for a probe that chooses among models, so that the test clips have no part in it.
+
+    "train" and "validation"; without the latter None, for each fold in turn.
+
+    Args:
+        setting: where splits can be named, for the message.
+
+    Raises:
+        DataError: there are neither clips that validate nor folds.
+    """
+    if SPLITS_TO_CHOOSE[1] in manifest.splits:
+        return SPLITS_TO_CHOOSE
+    if len(manifest.folds) > 1:
+        return None
+    raise DataError(
+        f"{manifest.source}: no clip has the split 'validation', and there are no folds, so "
+        f"nothing says which clips the probe is judged on. {_known(manifest)} Name two splits in "
+        f"{setting}: to learn from, and to judge on. The second chooses the best epoch, so test "
+        "clips are not for it."
+    )
+
+
+def divide(
+    manifest: Manifest, splits: tuple[str, str] | None, setting: str = OPTIONS
+) -> list[Division]:
     """Each fold in turn, or one split against another.
 
     Args:
         splits: to learn from and to judge on; None takes the folds or, where the clips have fewer
             than two, "train" and "test".
+        setting: where splits can be named, for messages.
 
     Raises:
+        ConfigError: both splits are the same.
         DataError: a split is not there, or all clips to learn from have the same labels.
     """
     if splits is None and len(manifest.folds) > 1:
         divisions = _by_fold(manifest)
     else:
-        divisions = [_by_split(manifest, *(splits or SPLITS))]
+        divisions = [_by_split(manifest, *(splits or SPLITS), setting)]
     labels = manifest.table.codes(manifest.table.columns.labels)
     for division in divisions:
         if len(np.unique(labels[division.train.numpy()])) < 2:
@@ -68,19 +97,27 @@ def _by_fold(manifest: Manifest) -> list[Division]:
     return divisions
 
 
-def _by_split(manifest: Manifest, train: str, test: str) -> Division:
+def _by_split(manifest: Manifest, train: str, test: str, setting: str) -> Division:
+    if train == test:
+        raise ConfigError(
+            f"{setting}: both are {train!r}, so the probe would be judged on the clips that it "
+            "learned from. Name two splits."
+        )
     for name in (train, test):
         if name not in manifest.splits:
             raise DataError(
-                f"{manifest.source}: no clip has the split {name!r}. "
-                f"Splits: {', '.join(manifest.splits) or 'none'}. "
-                f"Folds: {', '.join(map(str, manifest.folds)) or 'none'}. A probe takes each fold "
-                "in turn, or learns from one split and is judged on another: --train-split, "
-                "--test-split."
+                f"{manifest.source}: no clip has the split {name!r}. {_known(manifest)} A probe "
+                "takes each fold in turn, or learns from one split and is judged on another: "
+                f"{setting}."
             )
     column = manifest.table.columns.splits
     codes = manifest.table.codes(column)
     return _division(test, codes == column.code_of(train), codes == column.code_of(test))
+
+
+def _known(manifest: Manifest) -> str:
+    splits = ", ".join(manifest.splits) or "none"
+    return f"Splits: {splits}. Folds: {', '.join(map(str, manifest.folds)) or 'none'}."
 
 
 def _division(name: str, train: NDArray[np.bool_], test: NDArray[np.bool_]) -> Division:

@@ -83,6 +83,7 @@ def probe(
         progress: called with the number of clips of each batch once they are embedded.
 
     Raises:
+        ConfigError: both splits are the same.
         DataError: the splits or folds are not there, a side has fewer than two classes or no clip,
             or no clip can be embedded.
         CheckpointError: the model's embeddings are not numbers.

@@ -2,7 +2,7 @@
 
 from auricle.experiment.grid import Grid, grid_names, read_grid, run_grid, scores_of
 from auricle.experiment.own_data import recipe_for_folder, recipe_for_sounds
-from auricle.experiment.read import read_recipe, recipe_names
+from auricle.experiment.read import read_recipe, recipe_names, sections_of
 from auricle.experiment.recipe import DataConfig, FrontEndConfig, Recipe
 from auricle.experiment.repeat import is_repeated, parts, repeat
 from auricle.experiment.report import Report
@@ -36,6 +36,7 @@ __all__ = [
     "run_grid",
     "score",
     "scores_of",
+    "sections_of",
     "tune",
     "write_table",
 ]

@@ -15,6 +15,8 @@ from auricle.models.patch_masks import num_kept
 from auricle.training import Pretraining, PretrainingConfig, ProbeDataConfig, build_objective
 from auricle.training.processes import is_first
 
+SPLITS_SETTING = "pretraining.probe.splits"
+
 
 def build_pretraining(
     recipe: Recipe, trained: Checkpoint, new_parameters: Collection[str]
@@ -99,13 +101,13 @@ class _Probe:
     """Asks linear and nearest-neighbour probes about the embeddings of `trained` at this moment."""
 
     def __init__(self, settings: ProbeDataConfig, trained: Checkpoint):
-        from auricle.evaluation.division import divide  # here, since only probes need torchmetrics
+        from auricle.evaluation import division  # here, since only probes need torchmetrics
 
         self.trained = trained
         self.manifest = data.read(Path(settings.source))
-        self.splits = settings.splits
+        self.splits = settings.splits or division.splits_to_choose_by(self.manifest, SPLITS_SETTING)
         self.has_warned = False
-        divide(self.manifest, self.splits)  # what is wrong with that is said now
+        division.divide(self.manifest, self.splits, SPLITS_SETTING)  # what is wrong is said now
 
     def __call__(self) -> dict[str, float]:
         from auricle import evaluation

@@ -21,10 +21,23 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in BUILTIN.glob("*.yaml"))
 
 
+def sections_of(source: str | Path, overrides: list[str] | None = None) -> set[str]:
+    """The sections that a recipe has, before anything in them is checked.
+
+    Raises:
+        ConfigError: the recipe is not there or is no YAML, or an override is no `key=value`.
+    """
+    values = config.override(config.read_yaml(_find(source)), overrides or [])
+    return {name for name, value in values.items() if value is not None}
+
+
 def read_recipe(source: str | Path, overrides: list[str] | None = None) -> Recipe:
     """The checked recipe at a path, or of a built-in name, with `key=value` overrides.
 
     `${NAME}` in a text is taken from the environment.
+
+    Args:
+        overrides: None where the caller takes none: no message then advises any.
 
     Raises:
         UserError: anything in the recipe, or in the manifest it names, that cannot be used.
@@ -43,7 +56,8 @@ def parse(source: str | Path, overrides: list[str] | None = None) -> Recipe:
     path = _find(source)
     where = str(source)
     values = config.override(config.read_yaml(path), overrides or [])
-    recipe = config.from_dict(Recipe, _expand(values, where), where)
+    values = _expand(values, where, takes_overrides=overrides is not None)
+    recipe = config.from_dict(Recipe, values, where)
     return recipe if recipe.name else recipe.model_copy(update={"name": path.stem})
 
 
@@ -124,21 +138,24 @@ def _find(source: str | Path) -> Path:
     raise ConfigError(unknown_name("recipe", str(source), recipe_names()))
 
 
-def _expand(values: Any, where: str, position: str = "") -> Any:
+def _expand(values: Any, where: str, takes_overrides: bool, position: str = "") -> Any:
     """`values` with every `${NAME}` in their texts replaced from the environment."""
     if isinstance(values, dict):
         return {
-            key: _expand(value, where, f"{position}.{key}" if position else str(key))
+            key: _expand(value, where, takes_overrides, f"{position}.{key}".removeprefix("."))
             for key, value in values.items()
         }
     if isinstance(values, list):
-        return [_expand(value, where, f"{position}[{i}]") for i, value in enumerate(values)]
+        return [
+            _expand(value, where, takes_overrides, f"{position}[{index}]")
+            for index, value in enumerate(values)
+        ]
     if not isinstance(values, str):
         return values
     for name in VARIABLE.findall(values):
         if name not in os.environ:
+            instead = f", or give {position}=... on the command line" if takes_overrides else ""
             raise ConfigError(
-                f"{where}: {position}: the environment variable {name} is not set. "
-                f"Set it, or give {position}=... on the command line."
+                f"{where}: {position}: the environment variable {name} is not set. Set it{instead}."
             )
     return VARIABLE.sub(lambda match: os.environ[match[1]], values)

@@ -66,7 +66,8 @@ class Faults:
             f"{count} of {total} {side} clips ({count / total:.1%}) cannot be read, more than "
             f"data.max_faulty_share={self.max_share:g} allows. The first: "
             f"{next(iter(self.reasons.values()))} {self.folder / FAULTS_FILE} lists those that "
-            "were met; leave all out with: auricle prepare --check"
+            "were met. Move them away, or raise data.max_faulty_share; of clips with labels, "
+            "auricle prepare --check leaves all out beforehand."
         )
 
     def _is_over(self, side: str, count: int) -> bool:

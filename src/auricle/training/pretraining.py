@@ -46,7 +46,8 @@ class ProbeDataConfig(Settings):
     """Labelled clips by which frozen embeddings are judged while pretraining goes on."""
 
     source: str  # manifest, or folder with a sub-folder per class
-    splits: tuple[str, str] | None = None  # to learn from and to judge on; None: each fold in turn
+    # To learn from and to judge on; None: train and validation, or each fold in turn.
+    splits: tuple[str, str] | None = None
 
 
 class PretrainingConfig(Settings):
