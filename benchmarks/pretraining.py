@@ -9,6 +9,8 @@ what the clones replace: forward and backward of the same model over the whole c
 Both take turns on the same features, without the optimizer, which is the same for both; the ratio
 is the median over the rounds. Peak memory is that of a process that does the one or the other; the
 peer's passes come one after the other, as the clones need not.
+
+Whole steps, with the optimizer, are measured by `pretraining_hours.py`.
 """
 
 import argparse
@@ -16,13 +18,12 @@ import json
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
+from measures import peak_gigabytes, seconds_of
 
 from auricle import models
 from auricle.training.self_distillation import SelfDistillation, SelfDistillationConfig
@@ -61,26 +62,6 @@ def build(options: argparse.Namespace) -> dict[str, Callable[[], None]]:
             student.zero_grad()
 
     return {"step": step, "passes": passes}
-
-
-def seconds_of(act: Callable[[], None], device: str) -> float:
-    """How long `act` takes."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    act()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def peak_gigabytes(device: str) -> float:
-    """Of this process so far; on a CPU as Linux tells it."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated() / 1e9
-    # Not getrusage, which begins with what the process held that started this one.
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e9
 
 
 def peak_of(role: str) -> float:

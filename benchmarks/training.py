@@ -17,7 +17,6 @@ import json
 import os
 import statistics
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -29,9 +28,8 @@ import numpy as np
 import soundfile
 import torch
 import transformers
+from measures import operations, peak_share, seconds_of
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from auricle import audio, data, models
 from auricle.features import (
@@ -52,7 +50,6 @@ WEIGHT_DECAY = 0.05
 PROJECT = Path(__file__).parents[1]
 PEER = "transformers"
 PEER_MODEL = "transformers, features given"
-PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # operations a second in bf16, dense
 
 Step = Callable[[], Tensor]
 
@@ -162,15 +159,6 @@ def targets(number: int) -> Tensor:
     return torch.arange(number) % NUM_CLASSES
 
 
-def seconds_of(step: Step, device: str) -> float:
-    """Wall-clock time of one call."""
-    start = time.perf_counter()
-    step()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
 def contestants(paths: list[Path], device: str, patchout: float) -> dict[str, Step]:
     """What is timed, by name."""
     bf16 = torch.bfloat16
@@ -214,23 +202,11 @@ def median_ratio(above: list[float], below: list[float]) -> float:
     return statistics.median(one / other for one, other in zip(above, below, strict=True))
 
 
-def operations(paths: list[Path], patchout: float) -> float:
-    """Products and sums in the matrix products of one step on the batch."""
-    ours = Ours(paths, "cpu", None, patchout)
+def useful_operations(paths: list[Path]) -> int:
+    """Multiplications and additions in the matrix products of one step on the batch."""
+    ours = Ours(paths, "cpu", None, 0.0)
     features = ours.features()
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        ours.step.model(features)
-    return 3.0 * counter.get_total_flops()  # backward: twice the forward pass
-
-
-def peak_share(results: dict[str, Any], paths: list[Path]) -> float | None:
-    """The share of the card's matrix peak that whole sequences reach in bf16, if it is known."""
-    name = torch.cuda.get_device_name()
-    peak = next((value for card, value in PEAKS.items() if card in name), None)
-    if peak is None:
-        return None
-    rate = results["auricle, bf16-mixed"]["clips_per_second"] / len(paths)
-    return rate * operations(paths, 0.0) / peak
+    return 3 * operations(lambda: ours.step.model(features))  # backward: twice the forward pass
 
 
 def parse() -> argparse.Namespace:
@@ -252,12 +228,14 @@ def main() -> None:
     torch.manual_seed(0)
     warnings.filterwarnings("ignore", module="transformers")
     if options.device == "cuda":
-        torch.set_float32_matmul_precision("high")  # TF32, as `auricle train` has it
+        torch.set_float32_matmul_precision("high")  # TF32
     with tempfile.TemporaryDirectory() as folder:
         paths = find_clips(options.batch, Path(folder))
         results = measure(paths, options)
         if options.device == "cuda":
-            results["auricle, bf16-mixed"]["peak_share"] = peak_share(results, paths)
+            row = results["auricle, bf16-mixed"]
+            rate = row["clips_per_second"] / len(paths) * useful_operations(paths)
+            row["peak_share"] = peak_share(rate, options.device)
     if options.json:
         print(json.dumps({**vars(options), "results": results}))
         return
