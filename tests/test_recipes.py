@@ -90,7 +90,7 @@ SIZES = {
     "esc10_ham_small": (10, 1.439),
     "sc12_ast_small": (12, 0.864),
     "sc12_ham_small": (12, 1.369),
-    "sc12_multiscale_small": (12, 0.856),
+    "sc12_multiscale_small": (12, 0.859),
 }
 
 
