@@ -13,6 +13,7 @@ from auricle import models
 from auricle.data import Batch
 from auricle.errors import TrainingWarning
 from auricle.models.patch_masks import clones_of, draw_kept
+from auricle.training import pretraining
 from auricle.training import self_distillation as module
 from auricle.training.objective import deviation, relative_deviation
 from auricle.training.pretraining import WATCH_EVERY, Pretraining
@@ -308,6 +309,14 @@ def test_each_collapse_is_reported_when_it_begins():
 def test_numbers_that_are_none_are_no_collapse():
     none = float("nan")
     assert seen_in_turn(trained_once(), (none, none, none)) == []
+
+
+@pytest.mark.parametrize("turned", [1, -1])
+def test_numbers_that_are_none_in_one_process_hide_nothing_in_another(monkeypatch, turned):
+    sides = [(float("nan"),) * 3, (0.001, 0.5, 0.5)][::turned]
+    monkeypatch.setattr(pretraining, "gather", lambda values: sides)
+    [text] = seen_in_turn(trained_once(), (0.5, 0.5, 0.5))
+    assert text.startswith("step 10: the targets are nearly the same")
 
 
 def test_the_relative_deviation_is_a_share_of_the_size():
