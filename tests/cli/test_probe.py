@@ -43,6 +43,13 @@ def test_the_baseline_is_probed_and_written(clips, tmp_path):
     assert (record["model"], record["neighbours"], record["splits"]) == ("log-mel", 3, None)
 
 
+def test_the_deviation_is_read_on_wish_and_kept_on_record(clips, tiny_model, tmp_path):
+    result = run(tiny_model, "--data", clips, "--deviation", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("embedding   32 numbers; 12 clips judged\n")
+    assert json.loads((tmp_path / "out" / "probe.json").read_text())["deviation"] is True
+
+
 def test_a_faulty_clip_is_named_and_the_exit_code_is_1(clips, tiny_model):
     (clips.parent / "5.wav").write_text("this is not a sound")
     result = run(tiny_model, "--data", clips)

@@ -7,7 +7,7 @@ import torch
 
 from auricle import checkpoint
 from auricle.errors import AudioError, ConfigError
-from auricle.features import Fbank, FbankConfig
+from auricle.features import EfficientATConfig, Fbank, FbankConfig
 from auricle.inference import Classifier, Embedder
 
 RATE = 16_000
@@ -39,6 +39,35 @@ def test_a_start_for_training_has_embeddings_without_labels(noise):
     settings = {"width": 16, "depth": 1, "num_heads": 2, "max_frames": 200}
     start = checkpoint.create("ast", settings, FbankConfig(num_mels=32), [], "sigmoid")
     assert Embedder.of(start, "cpu").embed_waveforms([noise]).shape == (1, 16)
+
+
+@pytest.mark.parametrize("name", ["ast", "ham_ast", "asda"])
+def test_the_deviation_over_patches_stands_behind_the_embedding(noise, name):
+    settings = {"width": 16, "depth": 1, "num_heads": 2, "max_frames": 200}
+    model = checkpoint.create(name, settings, FbankConfig(num_mels=32), [], "sigmoid")
+    clips = [noise[:RATE], noise[: 2 * RATE]]
+    found = Embedder.of(model, "cpu", deviation=True).embed_waveforms(clips)
+    own = Embedder.of(model, "cpu").embed_waveforms(clips)
+    torch.testing.assert_close(found[:, :16], own)
+    for clip, row in zip(clips, found, strict=True):  # alone, so that all its patches are its own
+        with torch.no_grad():
+            tokens, layout = model.model.encode(*model.fbank(clip[None]))
+        deviation = tokens[0, layout.num_prefix :].double().std(dim=0, correction=0)
+        torch.testing.assert_close(row[16:].double(), deviation, atol=1e-5, rtol=0)
+
+
+def test_a_deviation_that_is_not_there_is_refused():
+    settings = {"size": "mn04"}
+    model = checkpoint.create("mobilenet", settings, EfficientATConfig(), [], "sigmoid")
+    with pytest.raises(ConfigError) as caught:
+        Embedder.of(model, "cpu", deviation=True)
+    assert str(caught.value) == (
+        "deviation: it is that over the last patches of an ast, ham_ast or asda; a mobilenet keeps "
+        "none to the end."
+    )
+    with pytest.raises(ConfigError) as caught:
+        Embedder.load("log-mel", "cpu", deviation=True)
+    assert str(caught.value) == "deviation: log-mel has it anyway, so leave it out."
 
 
 def test_a_size_is_a_model_with_random_weights_that_a_seed_gives_again(noise):

@@ -28,6 +28,13 @@ def probe(  # noqa: PLR0913 - one parameter for each option
         str | None, typer.Option(help="Judge on this split.", show_default="each fold in turn")
     ] = None,
     without: judging.WithoutOption = None,
+    deviation: Annotated[
+        bool,
+        typer.Option(
+            "--deviation",
+            help="Read the deviation over the model's patches, too, as log-mel has that over time.",
+        ),
+    ] = False,
     neighbours: Annotated[int, typer.Option(min=1, help="Nearest clips that vote.")] = 10,
     seed: Annotated[
         int, typer.Option(help="Of an untrained model's weights and of the inner parts.")
@@ -50,6 +57,8 @@ def probe(  # noqa: PLR0913 - one parameter for each option
 
       auricle probe log-mel --data esc10.csv --out probes/log-mel
 
+      auricle probe runs/pretrained/last --deviation --data esc10.csv
+
       auricle probe ham_ast-tiny --data words.csv --train-split train --test-split validation
     """
     if (train_split is None) != (test_split is None):
@@ -68,17 +77,18 @@ def probe(  # noqa: PLR0913 - one parameter for each option
             from auricle import experiment
 
             begun = experiment.before_training(experiment.read_recipe(model), seed)
-            embedder = Embedder.of(begun, device)
+            embedder = Embedder.of(begun, device, deviation)
         else:
-            embedder = Embedder.load(model, device, seed)
+            embedder = Embedder.load(model, device, seed, deviation)
         config = ProbeConfig(neighbours=neighbours, seed=seed)
         with judging.counting(len(manifest.clips)) as progress:
             found = probe_model(embedder, manifest, splits, config, batch_size, progress)
         judging.report_failures(found.linear.failures)
         typer.echo("\n".join(probe_report.lines(found)))
         if out:
-            asked: dict[str, Any] = {"model": model, "data": str(data), "splits": splits}
-            probe_report.write(found, out, asked | {"without": without or []} | config.to_dict())
+            asked: dict[str, Any] = {"model": model, "deviation": deviation, "data": str(data)}
+            asked |= {"splits": splits, "without": without or []}
+            probe_report.write(found, out, asked | config.to_dict())
             typer.echo(f"{out}: probe.json, predictions.csv and scores.safetensors")
     if found.linear.failures:
         raise typer.Exit(1)

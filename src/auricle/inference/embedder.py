@@ -15,12 +15,13 @@ from torch import Tensor
 
 from auricle import audio, features
 from auricle.checkpoint import Checkpoint
-from auricle.errors import AudioError
+from auricle.errors import AudioError, ConfigError
 from auricle.features import Filterbank
 from auricle.inference import device as devices
 from auricle.inference import names, windows
 from auricle.inference.classifier import MAX_BATCH_SAMPLES
 from auricle.inference.windows import Window
+from auricle.models import PatchTransformer
 
 LOG_MEL = "log-mel"  # the name of the baseline
 LOG_MEL_SECONDS = 30.0  # that it hears in one piece
@@ -47,12 +48,21 @@ class Embedder:
         self._device = device
 
     @classmethod
-    def of(cls, model: Checkpoint, device: str = "auto") -> Self:
-        """The encoder of a checkpoint, in eval mode, with or without labels."""
+    def of(cls, model: Checkpoint, device: str = "auto", deviation: bool = False) -> Self:
+        """The encoder of a checkpoint, in eval mode, with or without labels.
+
+        Args:
+            deviation: put the standard deviation over the last patches behind each embedding, as
+                the baseline has that over frames: `(B, 2 D)`.
+
+        Raises:
+            ConfigError: unknown device; `deviation` of a model that keeps no patches.
+        """
         place = devices.choose(device)
+        embed = _deviation_of(model) if deviation else model.embed
         model = model.to(place).eval()
         shortest, longest = windows.shortest_samples(model), windows.longest_samples(model)
-        return cls(model.embed, model.config.front_end.sample_rate, shortest, longest, place)
+        return cls(embed, model.config.front_end.sample_rate, shortest, longest, place)
 
     @classmethod
     def log_mel(cls, device: str = "auto") -> Self:
@@ -64,24 +74,33 @@ class Embedder:
         return cls(_Bands(fbank), rate, fbank.shortest_size, longest, place)
 
     @classmethod
-    def load(cls, name_or_path: str | Path, device: str = "auto", seed: int = 0) -> Self:
+    def load(
+        cls,
+        name_or_path: str | Path,
+        device: str = "auto",
+        seed: int = 0,
+        deviation: bool = False,
+    ) -> Self:
         """The embedder called so: "log-mel", a size such as "ham_ast-tiny", or any model.
 
         Args:
             seed: of the weights of a size, which was never trained.
+            deviation: as in `of`.
 
         Raises:
             CheckpointError: nothing is called so, or what is there cannot be used.
-            ConfigError: unknown device or size.
+            ConfigError: unknown device or size; `deviation` of what has no patches.
         """
         name = str(name_or_path)
         if name == LOG_MEL and not Path(name).exists():
+            if deviation:
+                raise ConfigError(f"deviation: {LOG_MEL} has it anyway, so leave it out.")
             return cls.log_mel(device)
         if not names.is_size(name):
-            return cls.of(names.resolve(name_or_path), device)
+            return cls.of(names.resolve(name_or_path), device, deviation)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return cls.of(names.untrained(name, []), device)
+            return cls.of(names.untrained(name, []), device, deviation)
 
     @property
     def window_seconds(self) -> float:
@@ -116,6 +135,21 @@ class Embedder:
             )
         waveforms, lengths = audio.pad_batch([window.waveform for window in batch])
         return self._embed(waveforms.to(self._device), lengths.to(self._device)).float().cpu()
+
+
+def _deviation_of(checkpoint: Checkpoint) -> Embed:
+    """What embeds with the deviation over patches behind the embedding.
+
+    Raises:
+        ConfigError: the model keeps no patches up to its last stage.
+    """
+    model, fbank = checkpoint.model, checkpoint.fbank
+    if not isinstance(model, PatchTransformer):
+        raise ConfigError(
+            "deviation: it is that over the last patches of an ast, ham_ast or asda; a "
+            f"{checkpoint.config.model} keeps none to the end."
+        )
+    return lambda waveforms, lengths: model.embed_with_deviation(*fbank(waveforms, lengths))
 
 
 class _Bands:

@@ -6,6 +6,7 @@ Shapes: B clips, T frames, M mel bins, N patch tokens, P prefix tokens, D width,
 from abc import abstractmethod
 from typing import Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -50,6 +51,12 @@ class PatchTransformer(Model):
         """What the head reads: one vector `(B, D)` for each clip."""
         tokens, layout = self.encode(features, frame_counts)
         return READOUTS[self.config.readout](tokens, layout)
+
+    def embed_with_deviation(self, features: Tensor, frame_counts: Tensor | None = None) -> Tensor:
+        """What `embed` gives, and behind it the patches' standard deviation: `(B, 2 D)`."""
+        tokens, layout = self.encode(features, frame_counts)
+        embedding = READOUTS[self.config.readout](tokens, layout)
+        return torch.cat([embedding, _patch_deviation(tokens, layout)], dim=1)
 
     def encode(
         self, features: Tensor, frame_counts: Tensor | None = None
@@ -124,6 +131,12 @@ def _patch_mean(tokens: Tensor, layout: TokenLayout) -> Tensor:
     valid = layout.valid(tokens.device)[..., None]
     patches = tokens[:, layout.num_prefix :] * valid
     return patches.sum(dim=1) / valid.sum(dim=1)
+
+
+def _patch_deviation(tokens: Tensor, layout: TokenLayout) -> Tensor:
+    valid = layout.valid(tokens.device)[..., None]
+    far = (tokens[:, layout.num_prefix :] - _patch_mean(tokens, layout)[:, None]) * valid
+    return (far.square().sum(dim=1) / valid.sum(dim=1)).sqrt()
 
 
 READOUTS = {"prefix_mean": _prefix_mean, "cls": _cls, "patch_mean": _patch_mean}
