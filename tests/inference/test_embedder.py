@@ -62,8 +62,8 @@ def test_a_deviation_that_is_not_there_is_refused():
     with pytest.raises(ConfigError) as caught:
         Embedder.of(model, "cpu", deviation=True)
     assert str(caught.value) == (
-        "deviation: it is that over the last patches of an ast, ham_ast or asda; a mobilenet keeps "
-        "none to the end."
+        "deviation: it is taken over patches, which an ast, ham_ast or asda keeps to its end and a "
+        "mobilenet does not."
     )
     with pytest.raises(ConfigError) as caught:
         Embedder.load("log-mel", "cpu", deviation=True)

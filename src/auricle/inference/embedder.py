@@ -146,8 +146,8 @@ def _deviation_of(checkpoint: Checkpoint) -> Embed:
     model, fbank = checkpoint.model, checkpoint.fbank
     if not isinstance(model, PatchTransformer):
         raise ConfigError(
-            "deviation: it is that over the last patches of an ast, ham_ast or asda; a "
-            f"{checkpoint.config.model} keeps none to the end."
+            "deviation: it is taken over patches, which an ast, ham_ast or asda keeps to its end "
+            f"and a {checkpoint.config.model} does not."
         )
     return lambda waveforms, lengths: model.embed_with_deviation(*fbank(waveforms, lengths))
 
