@@ -22,6 +22,7 @@ from auricle.inference import names, windows
 from auricle.inference.classifier import MAX_BATCH_SAMPLES
 from auricle.inference.windows import Window
 from auricle.models import PatchTransformer
+from auricle.models.masked_statistics import deviation_over, mean_over
 
 LOG_MEL = "log-mel"  # the name of the baseline
 LOG_MEL_SECONDS = 30.0  # that it hears in one piece
@@ -161,8 +162,5 @@ class _Bands:
     def __call__(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         log_mel, counts = self.fbank.log_mel(waveforms, lengths)
         frames = torch.arange(log_mel.shape[1], device=log_mel.device)
-        inside = (frames < counts[:, None])[..., None]  # (B, T, 1)
-        counts = counts[:, None]
-        mean = (log_mel * inside).sum(dim=1) / counts
-        variance = ((log_mel - mean[:, None]).square() * inside).sum(dim=1) / counts
-        return torch.cat([mean, variance.sqrt()], dim=1)
+        inside = frames < counts[:, None]  # (B, T)
+        return torch.cat([mean_over(log_mel, inside), deviation_over(log_mel, inside)], dim=1)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from auricle.models.differential_attention import DifferentialConfig, build_attention
 from auricle.models.encoder import EncoderBlock
+from auricle.models.masked_statistics import deviation_over, mean_over
 from auricle.models.model import Model, ModelConfig
 from auricle.models.packing import TokenLayout
 from auricle.models.patches import PatchEmbedding
@@ -56,7 +57,9 @@ class PatchTransformer(Model):
         """What `embed` gives, and behind it the patches' standard deviation: `(B, 2 D)`."""
         tokens, layout = self.encode(features, frame_counts)
         embedding = READOUTS[self.config.readout](tokens, layout)
-        return torch.cat([embedding, _patch_deviation(tokens, layout)], dim=1)
+        patches = tokens[:, layout.num_prefix :]
+        deviation = deviation_over(patches, layout.valid(tokens.device))
+        return torch.cat([embedding, deviation], dim=1)
 
     def encode(
         self, features: Tensor, frame_counts: Tensor | None = None
@@ -128,15 +131,7 @@ def _cls(tokens: Tensor, layout: TokenLayout) -> Tensor:
 
 
 def _patch_mean(tokens: Tensor, layout: TokenLayout) -> Tensor:
-    valid = layout.valid(tokens.device)[..., None]
-    patches = tokens[:, layout.num_prefix :] * valid
-    return patches.sum(dim=1) / valid.sum(dim=1)
-
-
-def _patch_deviation(tokens: Tensor, layout: TokenLayout) -> Tensor:
-    valid = layout.valid(tokens.device)[..., None]
-    far = (tokens[:, layout.num_prefix :] - _patch_mean(tokens, layout)[:, None]) * valid
-    return (far.square().sum(dim=1) / valid.sum(dim=1)).sqrt()
+    return mean_over(tokens[:, layout.num_prefix :], layout.valid(tokens.device))
 
 
 READOUTS = {"prefix_mean": _prefix_mean, "cls": _cls, "patch_mean": _patch_mean}
