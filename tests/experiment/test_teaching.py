@@ -79,6 +79,23 @@ def test_a_student_is_trained_without_a_label(teacher, sounds, tmp_path):
     assert not (tmp_path / "run" / "state.ckpt").exists()
 
 
+def test_a_teacher_teaches_over_time(teacher, sounds, tmp_path):
+    config = json.loads((teacher / "config.json").read_text())
+    config["model_settings"]["readout"] = "patch_mean"
+    (teacher / "config.json").write_text(json.dumps(config))
+    over_time = {"teacher": str(teacher), "column_logits": 0.5, "column_embedding": 0.5}
+    student = {"name": "mobilenet", "width": 0.1}
+    report = run(recipe(teacher, sounds, distillation=over_time, model=student), tmp_path / "run")
+    assert report.last["train_loss"] > 0
+    assert checkpoint.load(tmp_path / "run" / "last").labels == LABELS
+
+
+def test_a_student_without_columns_is_refused(teacher, sounds, tmp_path):
+    over_time = {"teacher": str(teacher), "column_logits": 0.5}
+    with pytest.raises(UserError, match=r"the student \(model\) has no columns in time"):
+        run(recipe(teacher, sounds, distillation=over_time), tmp_path / "run")
+
+
 STUDENTS = [
     {**MODEL, "name": "asda", "patch": [8, 8]},
     {**MODEL, "name": "ham_ast", "conformer": {"num_blocks": 1, "kernel_size": 3}},

@@ -24,26 +24,28 @@ from auricle.features import (
     SpecAugment,
     SpecAugmentConfig,
 )
+from auricle.models import ColumnEmbeddings
 from auricle.training import (
+    Alignment,
     Distillation,
     DistillationConfig,
     Scenes,
     Teacher,
-    measure_spread,
     start_head,
+    teacher_statistics,
 )
-from auricle.training.distillation import Heard, Spread, explained
+from auricle.training.distillation import Outputs, TeacherStatistics, explained
 from auricle.training.losses import Diverged
 
 LABELS = ["dog", "cat", "rain"]
 
 
-def model(rate=16_000, width=8, activation="sigmoid", seed=0, random=True):
+def model(rate=16_000, width=8, activation="sigmoid", seed=0, random=True, **settings):
     """A checkpoint whose answers, with random weights, vary from clip to clip; or a fresh one."""
     front_end = FbankConfig(
         sample_rate=rate, num_mels=16, mean=-5.0, std=4.0, padding=PaddingConfig(frames=16)
     )
-    settings = {"width": width, "depth": 1, "num_heads": 2, "max_frames": 64}
+    settings = {"width": width, "depth": 1, "num_heads": 2, "max_frames": 64, **settings}
     torch.manual_seed(seed)
     built = checkpoint.create("ast", settings, front_end, LABELS, activation)
     for parameter in built.parameters() if random else ():
@@ -72,7 +74,7 @@ def batch(size=4, samples=6000):
 
 
 def spread_of(teacher):
-    return measure_spread([teacher.hear(*batch(16)[:2])])
+    return teacher_statistics([teacher.outputs(*batch(16)[:2])])
 
 
 def step(teacher_model=None, student=None, rate=16_000, **weights):
@@ -85,9 +87,9 @@ def step(teacher_model=None, student=None, rate=16_000, **weights):
 def test_each_error_is_what_its_definition_says():
     waveforms, lengths, targets = batch()
     one = step(logits=1.0)
-    taught = one.teacher.hear(waveforms, lengths)
+    taught = one.teacher.outputs(waveforms, lengths)
     said = one.model(*one.fbank(waveforms, lengths))
-    spread = one.spread
+    spread = one.statistics
     by_hand = {
         "probabilities": F.binary_cross_entropy_with_logits(said.logits, taught.logits.sigmoid()),
         "logits": ((said.logits - taught.logits) / spread.logit_std).square().mean(),
@@ -113,7 +115,7 @@ def test_with_a_softmax_teacher_probabilities_are_those_of_exclusive_classes():
         probabilities=1.0,
     )
     said = one.model(*one.fbank(waveforms, lengths)).logits
-    taught = one.teacher.hear(waveforms, lengths).logits
+    taught = one.teacher.outputs(waveforms, lengths).logits
     expected = F.cross_entropy(said, taught.softmax(dim=1))
     torch.testing.assert_close(one.loss((waveforms, lengths, targets)), expected)
 
@@ -160,9 +162,9 @@ def test_a_scene_is_augmented_overlapped_and_mixed_in_this_order():
 
 def test_the_teacher_answers_in_float32_whatever_the_training_does():
     teacher, (waveforms, lengths, _) = Teacher(model(seed=1)), batch()
-    expected = teacher.hear(waveforms, lengths)
+    expected = teacher.outputs(waveforms, lengths)
     with torch.autocast("cpu", torch.bfloat16):
-        found = teacher.hear(waveforms, lengths)
+        found = teacher.outputs(waveforms, lengths)
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
@@ -185,7 +187,7 @@ def test_a_student_comes_to_say_what_its_teacher_says():
     with torch.no_grad():
         teacher.model.head.linear.weight.mul_(30)
     one = step(teacher, student, probabilities=0.2, logits=1.0, embedding=0.5)
-    start_head(one.model.model, one.spread)
+    start_head(one.model.model, one.statistics)
     optimizer = torch.optim.Adam(one.parameters(), lr=1e-2)
     clips = batch(16)
     before = one.eval().metrics([one.validate(clips)])
@@ -243,7 +245,7 @@ def test_the_spread_is_that_of_all_batches_together():
     torch.manual_seed(0)
     logits, embeddings = torch.randn(9, 3), torch.cat([torch.randn(9, 1), torch.ones(9, 1)], dim=1)
     parts = zip(logits.split(4), embeddings.split(4), strict=True)
-    spread = measure_spread([Heard(*part) for part in parts])
+    spread = teacher_statistics([Outputs(*part) for part in parts])
     torch.testing.assert_close(spread.logit_mean, logits.mean(dim=0))
     torch.testing.assert_close(spread.logit_std, logits.std(dim=0))
     assert spread.embedding_std[1] == 1e-3  # a number that never varies does not divide by zero
@@ -251,7 +253,9 @@ def test_the_spread_is_that_of_all_batches_together():
 
 def test_a_fresh_head_starts_from_the_teachers_mean():
     student = model()
-    spread = Spread(torch.tensor([-3.0, -5.0, 1.0]), torch.ones(3), torch.zeros(2), torch.ones(2))
+    spread = TeacherStatistics(
+        torch.tensor([-3.0, -5.0, 1.0]), torch.ones(3), torch.zeros(2), torch.ones(2)
+    )
     start_head(student.model, spread)
     assert torch.equal(student.model.head.linear.bias, spread.logit_mean)
 
@@ -267,5 +271,116 @@ def test_a_distillation_that_asks_for_nothing_is_refused():
     with pytest.raises(ConfigError) as caught:
         from_dict(DistillationConfig, {"teacher": "t", "logits": 0}, "recipe")
     assert str(caught.value) == (
-        "recipe: one of probabilities, logits and embedding must be above 0."
+        "recipe: one of probabilities, logits, embedding, column_logits and column_embedding must "
+        "be above 0."
     )
+
+
+def columns_of(patch, stride, width=8, seed=0):
+    """A model whose embedding is the mean over columns of `patch` frames, `stride` apart."""
+    sides = {"patch": (16, patch), "stride": (16, stride), "readout": "patch_mean"}
+    return model(width=width, seed=seed, **sides)
+
+
+def step_over_time(teacher, student, **weights):
+    config = DistillationConfig(teacher="t", **{"logits": 0.0, **weights})
+    listening = Teacher(teacher, has_columns=True)
+    statistics = teacher_statistics([listening.outputs(*batch(16)[:2])])
+    return Distillation(student, listening, statistics, config, scenes(), 16_000)
+
+
+def by_hand(one, waveforms, lengths, kind):
+    """The mean error over the columns of each clip, clip by clip and column by column."""
+    student, teacher = one.model.model, one.teacher.checkpoint
+    errors = []
+    for waveform, length in zip(waveforms, lengths, strict=True):
+        sound = waveform[None, :length]
+        theirs = teacher.model.embed_columns(*teacher.fbank(sound)).values[0]
+        ours = student.embed_columns(*one.fbank(sound)).values[0]
+        middles = 3.5 + 4 * torch.arange(len(ours))  # patches of 8 frames, 4 apart
+        of_clip = []
+        for number, target in enumerate(theirs):
+            middle = 7.5 + 10 * number  # patches of 16 frames, 10 apart
+            near = (middles >= middle - 5) & (middles < middle + 5)
+            if not near.any():
+                continue
+            mean, statistics = ours[near].mean(dim=0), one.statistics
+            if kind == "column_logits":
+                difference = student.classify(mean) - teacher.model.classify(target)
+                scale = statistics.column_logit_std
+            else:
+                units = statistics.embedding_std
+                difference = one.model.projection(mean) * units + statistics.embedding_mean - target
+                scale = statistics.column_embedding_std
+            of_clip.append((difference / scale).square().mean())
+        errors.append(torch.stack(of_clip).mean())
+    return torch.stack(errors)
+
+
+@pytest.mark.parametrize("kind", ["column_logits", "column_embedding"])
+def test_the_errors_over_time_are_those_of_the_plain_loop(kind):
+    one = step_over_time(columns_of(16, 10, 12, seed=1), columns_of(8, 4), **{kind: 0.5})
+    waveforms, lengths, _ = clips = batch()
+    assert len(set(lengths.tolist())) > 1
+    _, _, errors = one.validate(clips)
+    torch.testing.assert_close(errors, 0.5 * by_hand(one, waveforms, lengths, kind))
+    torch.testing.assert_close(one.loss(clips), errors.mean())
+
+
+def test_errors_over_time_are_added_to_those_of_the_clip():
+    teacher, student = columns_of(16, 10, 12, seed=1), columns_of(8, 4)
+    clips = batch()
+    alone = {
+        kind: step_over_time(teacher, student, **{kind: 1.0}).loss(clips)
+        for kind in ("logits", "column_logits")
+    }
+    both = step_over_time(teacher, student, logits=1.0, column_logits=1.0).loss(clips)
+    torch.testing.assert_close(both, alone["logits"] + alone["column_logits"])
+
+
+def test_a_slower_student_gives_its_nearest_column():
+    one = step_over_time(columns_of(8, 4, 12, seed=1), columns_of(16, 16), column_logits=1.0)
+    align = one.model.alignment
+    values = torch.arange(3.0)[None, :, None]  # middles at 75, 235 and 395 ms
+    aligned, valid = align(ColumnEmbeddings(values, torch.tensor([2])), 12)  # 35, 75, ... 475 ms
+    assert valid[0].tolist() == [True] * 8 + [False] * 4
+    assert aligned[0, :8, 0].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+
+
+def test_columns_of_a_student_learn_what_its_teachers_columns_are():
+    one = step_over_time(
+        columns_of(16, 10, 12, seed=1), columns_of(8, 4), column_logits=1.0, column_embedding=1.0
+    )
+    optimizer = torch.optim.Adam(one.parameters(), lr=1e-2)
+    clips = batch(16)
+    before = one.loss(clips).item()
+    for _ in range(30):
+        optimizer.zero_grad()
+        one.loss(clips).backward()
+        optimizer.step()
+    assert one.loss(clips).item() < 0.5 * before
+
+
+FAULT = (
+    "distillation.column_logits and distillation.column_embedding: {} has no columns in time: "
+    "ast with these settings does not average them. Set both to 0, or use a mobilenet, or a "
+    "transformer with readout patch_mean and no patchout."
+)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "who"),
+    [
+        (model(), columns_of(8, 4), "the teacher (distillation.teacher)"),
+        (columns_of(8, 4), model(), "the student (model)"),
+        (
+            columns_of(8, 4),
+            model(readout="patch_mean", patchout=0.5),
+            "the student (model)",
+        ),
+    ],
+)
+def test_a_model_without_columns_is_refused(teacher, student, who):
+    with pytest.raises(ConfigError) as caught:
+        Alignment(student, teacher)
+    assert str(caught.value) == FAULT.format(who)

@@ -11,25 +11,40 @@ from auricle.errors import DataError
 from auricle.experiment.clips import Clips, read_teacher
 from auricle.experiment.recipe import Recipe
 from auricle.features import FeatureNoise, SpecAugment
-from auricle.training import Distillation, Scenes, Spread, Teacher, measure_spread, start_head
+from auricle.training import (
+    Alignment,
+    Distillation,
+    Scenes,
+    Teacher,
+    TeacherStatistics,
+    start_head,
+    teacher_statistics,
+)
 
-MEASURED = 2000  # clips that the spread of the teacher's answers is measured on, at most
+MEASURED = 2000  # clips that the spread of the teacher's outputs is measured on, at most
 AT_ONCE = 8  # of them
 
 
 def build_distillation(
     recipe: Recipe, clips: Clips, trained: Checkpoint, new_parameters: Collection[str]
 ) -> Distillation:
-    """The step in which `trained` learns what the recipe's teacher hears.
+    """The step in which `trained` learns to reproduce the outputs of the recipe's teacher.
 
     A fresh head starts with the teacher's mean for each class.
+
+    Raises:
+        ConfigError: columns should teach, and student or teacher has none.
+        DataError: as `_measure`.
     """
-    assert recipe.distillation is not None  # the caller's condition
-    teacher = Teacher(read_teacher(recipe.distillation.teacher, recipe.training.loss))
-    spread = _measure(recipe, clips, teacher)
+    settings = recipe.distillation
+    assert settings is not None  # the caller's condition
+    teacher = Teacher(read_teacher(settings.teacher, recipe.training.loss), settings.has_columns)
+    if settings.has_columns:
+        Alignment(trained, teacher.checkpoint)  # what cannot be aligned is refused before measuring
+    statistics = _measure(recipe, clips, teacher)
     head = {f"head.{name}" for name, _ in trained.model.head.named_parameters()}
     if recipe.initial_weights is None or head <= set(new_parameters):
-        start_head(trained.model, spread)
+        start_head(trained.model, statistics)
     scenes = Scenes(
         data.Augmentation(recipe.augmentation, clips.sample_rate),
         data.Overlap(recipe.overlap),
@@ -38,15 +53,15 @@ def build_distillation(
         FeatureNoise(recipe.feature_noise),
     )
     return Distillation(
-        trained, teacher, spread, recipe.distillation, scenes, clips.sample_rate, new_parameters
+        trained, teacher, statistics, settings, scenes, clips.sample_rate, new_parameters
     )
 
 
-def _measure(recipe: Recipe, clips: Clips, teacher: Teacher) -> Spread:
-    """How much the teacher's answers vary, on training clips drawn by the recipe's seed.
+def _measure(recipe: Recipe, clips: Clips, teacher: Teacher) -> TeacherStatistics:
+    """How much the teacher's outputs vary, on training clips drawn by the recipe's seed.
 
     Raises:
-        DataError: fewer than two of these clips can be heard.
+        DataError: fewer than two of these clips can be read.
     """
     crop = min(recipe.data.crop_seconds or clips.longest_seconds, clips.longest_seconds)
     dataset = data.ClipDataset(
@@ -63,11 +78,11 @@ def _measure(recipe: Recipe, clips: Clips, teacher: Teacher) -> Spread:
     loader = DataLoader(
         Subset(dataset, chosen), AT_ONCE, num_workers=recipe.data.workers, collate_fn=data.collate
     )
-    heard, faults = [], []
+    outputs, faults = [], []
     for batch in loader:
         faults += batch.faults
         if len(batch.waveforms):
-            heard.append(teacher.hear(batch.waveforms, batch.lengths))
+            outputs.append(teacher.outputs(batch.waveforms, batch.lengths))
     count = len(chosen) - len(faults)
     if count < 2:
         first = f" The first that cannot: {faults[0].reason}" if faults else ""
@@ -75,4 +90,4 @@ def _measure(recipe: Recipe, clips: Clips, teacher: Teacher) -> Spread:
             f"{recipe.data.source}: of {len(chosen)} training clips {count} can be heard; "
             f"distillation needs two or more.{first}"
         )
-    return measure_spread(heard)
+    return teacher_statistics(outputs)

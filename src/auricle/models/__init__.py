@@ -12,7 +12,7 @@ from auricle.models.blocks import PatchTransformer
 from auricle.models.ham_ast import HAMASTConfig, build_ham_ast
 from auricle.models.layers import layers_of
 from auricle.models.mobilenet import WIDTHS, MobileNet, MobileNetConfig
-from auricle.models.model import Model, ModelConfig
+from auricle.models.model import ColumnEmbeddings, ColumnGrid, Model, ModelConfig
 from auricle.models.multiscale_ast import MULTISCALE_SIZES, MultiscaleAST, MultiscaleASTConfig
 from auricle.models.patches import adapt_positions
 from auricle.models.sizes import SIZES
@@ -71,6 +71,8 @@ __all__ = [
     "SIZES",
     "ASDAConfig",
     "ASTConfig",
+    "ColumnEmbeddings",
+    "ColumnGrid",
     "HAMASTConfig",
     "InitialPositions",
     "MobileNet",

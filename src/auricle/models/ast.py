@@ -22,7 +22,7 @@ from auricle.models.blocks import (
 )
 from auricle.models.differential_attention import check_heads
 from auricle.models.encoder import Encoder, EncoderBlock, initialize_linear_layers
-from auricle.models.model import all_whole
+from auricle.models.model import ColumnGrid, all_whole
 from auricle.models.packing import TokenLayout
 from auricle.models.patches import (
     PatchEmbedding,
@@ -115,6 +115,11 @@ class AST(PatchTransformer):
         # After the line above: a stage chooses its own start.
         self.before_norm = nn.ModuleDict(before_norm or {})
         self.after_norm = nn.ModuleDict(after_norm or {})
+
+    @property
+    def column_grid(self) -> ColumnGrid | None:
+        """As in `PatchTransformer`; none with patchout, which leaves holes in them."""
+        return None if self.config.patchout else super().column_grid
 
     def encode(
         self, features: Tensor, frame_counts: Tensor | None = None

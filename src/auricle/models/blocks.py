@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from auricle.models.differential_attention import DifferentialConfig, build_attention
 from auricle.models.encoder import EncoderBlock
 from auricle.models.masked_statistics import deviation_over, mean_over
-from auricle.models.model import Model, ModelConfig
+from auricle.models.model import ColumnEmbeddings, ColumnGrid, Model, ModelConfig
 from auricle.models.packing import TokenLayout
 from auricle.models.patches import PatchEmbedding
 
@@ -52,6 +52,21 @@ class PatchTransformer(Model):
         """What the head reads: one vector `(B, D)` for each clip."""
         tokens, layout = self.encode(features, frame_counts)
         return READOUTS[self.config.readout](tokens, layout)
+
+    @property
+    def column_grid(self) -> ColumnGrid | None:
+        """The columns of the patch grid, where the head reads the mean of all patches."""
+        if self.config.readout != "patch_mean":
+            return None
+        return ColumnGrid((self.patches.patch[1] - 1) / 2, self.patches.stride[1])
+
+    def embed_columns(
+        self, features: Tensor, frame_counts: Tensor | None = None
+    ) -> ColumnEmbeddings:
+        """Mean over the patches of each column, `(B, N, D)`; the raises are those of `encode`."""
+        tokens, layout = self.encode(features, frame_counts)
+        grid = layout.unpack(tokens[:, layout.num_prefix :])
+        return ColumnEmbeddings(grid.mean(dim=1), layout.column_counts)
 
     def embed_with_deviation(self, features: Tensor, frame_counts: Tensor | None = None) -> Tensor:
         """What `embed` gives, and behind it the patches' standard deviation: `(B, 2 D)`."""

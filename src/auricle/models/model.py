@@ -4,6 +4,7 @@ Shapes: B clips, T frames, M mel bins, D width, C classes.
 """
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,34 @@ class ModelConfig(Settings, ABC):
         """Its sizes, then what it reads, each in a few words."""
 
 
+class ColumnGrid(NamedTuple):
+    """Where in time the columns of a model's last map are, in frames of its features."""
+
+    first: float  # middle of the first column
+    step: float  # from one to the next
+
+
+class ColumnEmbeddings(NamedTuple):
+    """A model's embedding before it is averaged over time."""
+
+    values: Tensor  # (B, N, D)
+    counts: Tensor | None  # columns that belong to each clip (B,); None: all N
+
+    def valid(self) -> Tensor:
+        """Which columns belong to their clip, `(B, N)`."""
+        batch, columns = self.values.shape[:2]
+        if self.counts is None:
+            return self.values.new_ones(batch, columns, dtype=torch.bool)
+        return torch.arange(columns, device=self.values.device) < self.counts[:, None]
+
+    def mean(self) -> Tensor:
+        """The embedding of each clip, `(B, D)`."""
+        if self.counts is None:
+            return self.values.mean(dim=1)
+        valid = self.valid()[..., None]
+        return (self.values * valid).sum(dim=1) / self.counts[:, None].clamp(min=1)
+
+
 class Model(nn.Module, ABC):
     """Features `(B, T, M)` to logits `(B, C)`; frames past `frame_counts` have no influence.
 
@@ -50,8 +79,22 @@ class Model(nn.Module, ABC):
     def embed(self, features: Tensor, frame_counts: Tensor | None = None) -> Tensor:
         """What the classifier's last layers read: one vector `(B, D)` for each clip."""
 
+    @property
+    def column_grid(self) -> ColumnGrid | None:
+        """Where the columns of `embed_columns` are; None: this model has none."""
+        return None
+
+    def embed_columns(
+        self, features: Tensor, frame_counts: Tensor | None = None
+    ) -> ColumnEmbeddings:
+        """Embeddings over time, whose mean over a clip's columns is what `embed` gives.
+
+        `classify` turns them into logits of each column. Only for models with a `column_grid`.
+        """
+        raise NotImplementedError
+
     def classify(self, embeddings: Tensor) -> Tensor:
-        """Logits `(B, C)` of what `embed` gives."""
+        """Logits `(..., C)` of embeddings `(..., D)`, of clips or of columns."""
         logits: Tensor = self.head(embeddings)
         return logits
 

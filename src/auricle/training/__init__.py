@@ -1,13 +1,14 @@
 """Training: what changes a model's weights. `fit` needs lightning; import it by its name."""
 
 from auricle.training.distillation import (
+    Alignment,
     Distillation,
     DistillationConfig,
     Scenes,
-    Spread,
     Teacher,
-    measure_spread,
+    TeacherStatistics,
     start_head,
+    teacher_statistics,
 )
 from auricle.training.losses import LOSSES, Loss
 from auricle.training.machine import Machine
@@ -24,6 +25,7 @@ from auricle.training.supervised import Supervised, Variation
 
 __all__ = [
     "LOSSES",
+    "Alignment",
     "SCHEDULES",
     "Distillation",
     "DistillationConfig",
@@ -34,12 +36,12 @@ __all__ = [
     "PretrainingConfig",
     "ProbeDataConfig",
     "Scenes",
-    "Spread",
+    "TeacherStatistics",
     "Supervised",
     "Teacher",
     "TrainingConfig",
     "Variation",
     "build_objective",
-    "measure_spread",
+    "teacher_statistics",
     "start_head",
 ]
