@@ -139,7 +139,7 @@ def test_new_classes_get_a_new_head_and_everything_else_is_copied():
 
 
 def test_layers_count_the_blocks_from_the_stem_to_the_head():
-    layers = models.layers_of(small())
+    layers = small().parameter_layers()
     assert layers["stem.convolution.weight"] == 0
     assert layers["encoder.blocks.0.filter.norm.bias"] == 1
     assert layers["encoder.blocks.14.gate.squeeze.weight"] == 15

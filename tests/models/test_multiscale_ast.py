@@ -281,7 +281,7 @@ def test_tokens_become_fewer_and_wider_from_stage_to_stage():
 
 
 def test_layers_count_the_blocks_of_all_stages():
-    layers = models.layers_of(small())
+    layers = small().parameter_layers()
     assert layers["patches.projection.weight"] == layers["positions.grid"] == 0
     assert layers["encoder.blocks.0.attention.key_pool.filter.weight"] == 1
     assert layers["encoder.blocks.1.shortcut.weight"] == 2

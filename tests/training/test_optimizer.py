@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from auricle import models
+from auricle.errors import ConfigError
 from auricle.training.optimizer import OptimizerConfig, build
 
 
@@ -83,6 +84,14 @@ def test_of_asda_the_blocks_alone_learn_more_slowly():
     for name, rate in found.items():
         expected = next((blocks[start] for start in blocks if name.startswith(start)), 1.0)
         assert rate == pytest.approx(expected), name
+
+
+def test_layer_decay_of_what_has_no_layers_is_refused():
+    with pytest.raises(ConfigError) as caught:
+        build(nn.Linear(2, 2), OptimizerConfig(learning_rate=1.0, layer_decay=0.5))
+    assert str(caught.value) == (
+        "training.optimizer.layer_decay: Linear has no layers to decay by."
+    )
 
 
 def test_new_modules_and_layer_decay_multiply():

@@ -10,7 +10,6 @@ from auricle.models.asda import ASDA, ASDA_SIZES, ASDAConfig
 from auricle.models.ast import AST, ASTConfig
 from auricle.models.blocks import PatchTransformer
 from auricle.models.ham_ast import HAMASTConfig, build_ham_ast
-from auricle.models.layers import layers_of
 from auricle.models.mobilenet import WIDTHS, MobileNet, MobileNetConfig
 from auricle.models.model import ColumnEmbeddings, ColumnGrid, Model, ModelConfig
 from auricle.models.multiscale_ast import MULTISCALE_SIZES, MultiscaleAST, MultiscaleASTConfig
@@ -88,6 +87,5 @@ __all__ = [
     "build",
     "build_ham_ast",
     "configure",
-    "layers_of",
     "transfer",
 ]

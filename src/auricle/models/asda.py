@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from auricle.models.blocks import PatchTransformer, TransformerConfig, build_block, build_head
 from auricle.models.differential_attention import DifferentialConfig, check_heads
 from auricle.models.encoder import Encoder, PostNormBlock, initialize_linear_layers
-from auricle.models.model import all_whole, check_mels, check_shortest
+from auricle.models.model import Part, all_whole, check_mels, check_shortest
 from auricle.models.packing import TimeMajorLayout, TokenLayout
 from auricle.models.patches import PatchEmbedding, SinCosPositions, check_patches, grid_length
 from auricle.models.sizes import SIZES
@@ -78,8 +78,6 @@ class ASDA(PatchTransformer):
     Frames that do not fill a patch are not heard.
     """
 
-    before_blocks = ()  # Parity: layer decay slows the blocks alone, as EAT is fine-tuned
-
     def __init__(self, config: ASDAConfig):
         super().__init__()
         self.config: ASDAConfig = config
@@ -120,6 +118,15 @@ class ASDA(PatchTransformer):
         """Length of the sequence for a clip of `frames` frames, cls included."""
         patch = self.config.patch[1]
         return 1 + self.config.rows * grid_length(frames, patch, patch)
+
+    def layers(self) -> list[list[Part]]:
+        # Parity: layer decay slows the blocks alone, as EAT is fine-tuned.
+        others: list[Part] = [self.prefix_tokens, self.patches, self.context_norm, self.head]
+        blocks: list[list[Part]] = [[block] for block in self.encoder.blocks]
+        return [*blocks, others]
+
+    def residual_outputs(self) -> list[list[nn.Module]]:
+        return self.encoder.residual_outputs()
 
     def _with_cls(self, patches: Tensor) -> Tensor:
         """Cls, which has no position, before the patches, and the norm before the first block."""

@@ -22,7 +22,7 @@ from auricle.models.blocks import (
 )
 from auricle.models.differential_attention import check_heads
 from auricle.models.encoder import Encoder, EncoderBlock, initialize_linear_layers
-from auricle.models.model import ColumnGrid, all_whole
+from auricle.models.model import ColumnGrid, Part, all_whole
 from auricle.models.packing import TokenLayout
 from auricle.models.patches import (
     PatchEmbedding,
@@ -162,6 +162,15 @@ class AST(PatchTransformer):
         """Length of the sequence for a clip of `frames` frames, prefix tokens included."""
         columns = grid_length(frames, self.config.patch[1], self.config.stride[1])
         return self.config.num_prefix_tokens + self.config.rows * columns
+
+    def layers(self) -> list[list[Part]]:
+        before: list[Part] = [self.patches, self.prefix_tokens, self.positions]
+        after: list[Part] = [self.before_norm, self.norm, self.after_norm, self.head]
+        blocks: list[list[Part]] = [[block] for block in self.encoder.blocks]
+        return [before, *blocks, after]
+
+    def residual_outputs(self) -> list[list[nn.Module]]:
+        return self.encoder.residual_outputs()
 
     def _layout(self, grid: Tensor, frame_counts: Tensor | None, frames: int) -> TokenLayout:
         rows, columns = grid.shape[1:3]

@@ -109,8 +109,8 @@ class ConformerBlock(nn.Module):
         tokens = tokens + 0.5 * self._branch("feedforward_out", tokens)
         return self.norm(tokens)
 
-    def last_layers(self) -> list[nn.Linear]:
-        """The layer that ends each branch: at zero, the block passes its input on."""
+    def residual_outputs(self) -> list[nn.Linear]:
+        """The last layer of each branch: at zero, the block passes its input on."""
         return [
             self.feedforward_in.contract,
             self.attention.output,
@@ -188,7 +188,7 @@ class GridConvolution(nn.Module):
 
 
 def _start_at_zero(block: ConformerBlock, width: int) -> None:
-    for layer in block.last_layers():
+    for layer in block.residual_outputs():
         nn.init.zeros_(layer.weight)
 
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from auricle.config import Settings
 from auricle.errors import ConfigError, unknown_name
-from auricle.models.encoder import SelfAttention, attend
+from auricle.models.encoder import Attention, SelfAttention, attend
 
 LambdaKind = Literal["fixed", "learned", "token"]
 NormKind = Literal["full", "head", "none"]
@@ -93,7 +93,7 @@ class DifferentialConfig(Settings):
         return self
 
 
-class DifferentialAttention(nn.Module):
+class DifferentialAttention(Attention):
     """Multi-head differential attention.
 
     `mask` broadcasts to `(B, H, N, N)`: True where a token may look, or a number that is added to
@@ -150,7 +150,7 @@ class DifferentialAttention(nn.Module):
 
 def build_attention(
     config: DifferentialConfig | None, width: int, num_heads: int, layer: int, dropout: float
-) -> nn.Module:
+) -> Attention:
     """The attention of block `layer`: differential, or softmax attention where `config` is None."""
     if config is None:
         return SelfAttention(width, num_heads, dropout)

@@ -4,6 +4,7 @@ Shapes: B clips, N tokens, D width, H heads, K width of a head (D = H * K).
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,13 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
     return mixed.to(query.dtype)
 
 
-class SelfAttention(nn.Module):
+class Attention(nn.Module):
+    """What mixes tokens `(B, N, D)` by a mask, and ends in a linear layer."""
+
+    output: nn.Linear
+
+
+class SelfAttention(Attention):
     """Multi-head self-attention (Vaswani et al. 2017, section 3.2).
 
     `mask` broadcasts to `(B, H, N, N)`: True where a token may look, or a number that is added to
@@ -105,7 +112,7 @@ class EncoderBlock(nn.Module):
     def __init__(
         self,
         width: int,
-        attention: nn.Module,
+        attention: Attention,
         mlp_ratio: float,
         norm_epsilon: float,
         dropout: float,
@@ -121,6 +128,10 @@ class EncoderBlock(nn.Module):
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         return self.trace(tokens, mask)[0]
 
+    def residual_outputs(self) -> list[nn.Module]:
+        """The last layers of both branches: at zero, the block passes its input on."""
+        return [self.attention.output, self.mlp.contract]
+
     def trace(self, tokens: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What `forward` gives, and what the perceptron says of every token, both `(B, N, D)`."""
         tokens = tokens + self.drop_path(self.attention(self.attention_norm(tokens), mask))
@@ -130,6 +141,10 @@ class EncoderBlock(nn.Module):
 
 class PostNormBlock(EncoderBlock):
     """The same with each norm after its residual sum (post-LN, Vaswani et al. 2017)."""
+
+    def residual_outputs(self) -> list[nn.Module]:
+        """None: the norms change what comes in, whatever the branches give."""
+        return []
 
     def trace(self, tokens: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         tokens = self.attention_norm(tokens + self.drop_path(self.attention(tokens, mask)))
@@ -148,6 +163,11 @@ class Encoder(nn.Module):
         for block in self.blocks:
             tokens = block(tokens, mask)
         return tokens
+
+    def residual_outputs(self) -> list[list[nn.Module]]:
+        """Those of each block."""
+        blocks: Any = self.blocks
+        return [block.residual_outputs() for block in blocks]
 
     def trace(self, tokens: Tensor, mask: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
         """What `forward` gives, and what each block's perceptron said, `(B, N, D)` all."""

@@ -21,6 +21,7 @@ from auricle.models.model import (
     ColumnGrid,
     Model,
     ModelConfig,
+    Part,
     all_whole,
     check_mels,
 )
@@ -146,6 +147,14 @@ class MobileNet(Model):
         """Places of the last map, over which the embedding is the mean."""
         return math.ceil(self.config.num_mels / TOTAL_STRIDE) * math.ceil(frames / TOTAL_STRIDE)
 
+    def layers(self) -> list[list[Part]]:
+        blocks: list[list[Part]] = [[block] for block in self.encoder.blocks]
+        return [[self.stem], *blocks, [self.top, self.hidden, self.head]]
+
+    def residual_outputs(self) -> list[list[nn.Module]]:
+        blocks: Any = self.encoder.blocks
+        return [block.residual_outputs() for block in blocks]
+
 
 class ConvNorm(nn.Module):
     """Convolution, batch norm, activation: maps `(B, C, F, T)` and their columns to the next."""
@@ -203,6 +212,10 @@ class InvertedResidual(nn.Module):
         self.gate = ChannelGate(expanded) if row.gated else None
         self.project = ConvNorm(_pointwise(expanded, result), nn.Identity())
         self.is_residual = row.stride == 1 and channels == result
+
+    def residual_outputs(self) -> list[nn.Module]:
+        """The norm that ends the branch, where the input is added to it."""
+        return [self.project.norm] if self.is_residual else []
 
     def forward(self, maps: Tensor, columns: Columns) -> tuple[Tensor, Columns]:
         result, narrowed = maps, columns

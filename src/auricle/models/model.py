@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from auricle.config import Settings
 from auricle.errors import AudioError, ConfigError
-from auricle.models.layers import BEFORE_BLOCKS
+
+Part = nn.Module | nn.Parameter
 
 
 class ModelConfig(Settings, ABC):
@@ -65,12 +66,10 @@ class Model(nn.Module, ABC):
 
     Attributes:
         head: the classifier; all its parameters are new where the classes are.
-        before_blocks: how the names of parameters begin that are of layer 0 in `layers_of`.
     """
 
     config: ModelConfig
     head: nn.Module
-    before_blocks: tuple[str, ...] = BEFORE_BLOCKS
 
     def forward(self, features: Tensor, frame_counts: Tensor | None = None) -> Tensor:
         return self.classify(self.embed(features, frame_counts))
@@ -115,6 +114,45 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def num_tokens(self, frames: int) -> int:
         """Places in time and frequency that the model holds for a clip of `frames` frames."""
+
+    @abstractmethod
+    def layers(self) -> list[list[Part]]:
+        """Parts of the model, layer by layer from the features to the logits, for layer decay.
+
+        Every parameter belongs to exactly one layer. Source of the division: Bao et al. 2022
+        (BEiT), as released, or what the model's authors do.
+        """
+
+    @abstractmethod
+    def residual_outputs(self) -> list[list[nn.Module]]:
+        """The last modules of the residual branches, for each block of the encoder in order.
+
+        With weights and biases of zero there, a block passes its input on. An empty list: the block
+        cannot do that.
+        """
+
+    def parameter_layers(self) -> dict[str, int]:
+        """Number in `layers` of every parameter, by name.
+
+        Raises:
+            ConfigError: `layers` leaves a parameter out, or holds one twice.
+        """
+        numbers: dict[int, list[int]] = {}
+        for number, parts in enumerate(self.layers()):
+            for part in parts:
+                members = [part] if isinstance(part, nn.Parameter) else part.parameters()
+                for parameter in members:
+                    numbers.setdefault(id(parameter), []).append(number)
+        result = {}
+        for name, parameter in self.named_parameters():
+            found = numbers.get(id(parameter), [])
+            if len(found) != 1:
+                raise ConfigError(
+                    f"{type(self).__name__}.layers() holds the parameter {name} {len(found)} "
+                    "times: each must be in exactly one layer."
+                )
+            result[name] = found[0]
+        return result
 
 
 def check_mels(features: Tensor, config: ModelConfig) -> None:

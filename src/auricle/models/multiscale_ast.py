@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from auricle.models.blocks import READOUTS, build_head
 from auricle.models.encoder import initialize_linear_layers
-from auricle.models.model import Model, ModelConfig, all_whole
+from auricle.models.model import Model, ModelConfig, Part, all_whole
 from auricle.models.packing import TokenLayout
 from auricle.models.patches import PatchEmbedding, check_clips, check_patches, grid_length
 from auricle.models.pooling import BlockShape, PoolingBlock, Side, pooled_layout
@@ -137,6 +137,14 @@ class MultiscaleAST(Model):
         for step in self.config.pooling:
             layout = pooled_layout(layout, step)
         return layout.num_patches
+
+    def layers(self) -> list[list[Part]]:
+        blocks: list[list[Part]] = [[block] for block in self.encoder.blocks]
+        return [[self.patches, self.positions], *blocks, [self.norm, self.head]]
+
+    def residual_outputs(self) -> list[list[nn.Module]]:
+        blocks: Any = self.encoder.blocks
+        return [block.residual_outputs() for block in blocks]
 
     def _layout(self, grid: Tensor, frame_counts: Tensor | None, frames: int) -> TokenLayout:
         rows, columns = grid.shape[1:3]

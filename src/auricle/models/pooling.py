@@ -57,6 +57,10 @@ class PoolingBlock(nn.Module):
         hidden = int(shape.width * mlp_ratio)
         self.mlp = FeedForward(shape.width, hidden, nn.GELU(), dropout)
 
+    def residual_outputs(self) -> list[nn.Module]:
+        """The last layers of both branches; none at a stage's entry, which changes the tokens."""
+        return [] if self.shortcut is not None else [self.attention.output, self.mlp.contract]
+
     def forward(self, tokens: Tensor, layout: TokenLayout) -> tuple[Tensor, TokenLayout]:
         normed = self.attention_norm(tokens)
         branch, pooled = self.attention(normed, layout)

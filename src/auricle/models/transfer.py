@@ -1,6 +1,5 @@
 """Start a model from the weights of another: copy what is the same, adapt positions, report."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,12 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from auricle.errors import CheckpointError
-from auricle.models.layers import BLOCK
+from auricle.models.model import Model
 from auricle.models.patches import adapt_positions
 
 InitialPositions = Literal["bilinear", "nearest", "reinitialised"]
 HEAD, POSITIONS, GRID, TABLE = "head.", "positions.", "positions.grid", "positions.table"
-BRANCH_ENDS = ("attention.output.", "mlp.contract.")  # last layers of a block's two branches
 
 
 @dataclass(frozen=True)
@@ -27,15 +25,15 @@ class TransferReport:
 
 @torch.no_grad()
 def transfer(
-    source: nn.Module,
-    target: nn.Module,
+    source: Model,
+    target: Model,
     with_head: bool = False,
     positions: InitialPositions = "bilinear",
 ) -> TransferReport:
     """Copy the weights of `source` into `target`; modules only the target has stay as built.
 
-    Blocks that continue the source's encoder start as the identity (their branches end in zeros,
-    as HAM's Conformers do), so that a deeper model begins with the function of its source.
+    Blocks beyond those of the source start as the identity (`Model.residual_outputs` at zero, as
+    HAM's Conformers), so that a deeper model begins with the function of its source.
 
     Args:
         with_head: also copy the classifier (only where the classes are the same).
@@ -43,7 +41,8 @@ def transfer(
             (an ablation of Gong et al. 2021).
 
     Raises:
-        CheckpointError: the source has tensors the target has no place for, or of another shape.
+        CheckpointError: the source has tensors the target has no place for, or of another shape;
+            the target is deeper, and its further blocks cannot start as the identity.
     """
     weights, places = source.state_dict(), target.state_dict()
     left_out = (() if with_head else (HEAD,)) + (
@@ -65,7 +64,7 @@ def transfer(
                 f"{tuple(places[name].shape)}: choose the same patch and size."
             )
         places[name].copy_(value)
-    _silence_further_blocks(places, _depth(weights))
+    _pass_on(target, len(source.residual_outputs()))
     copied = tuple(name for name in weights if name not in adapted)
     kept = tuple(name for name in places if name not in weights)
     return TransferReport(copied, tuple(adapted), kept)
@@ -106,18 +105,18 @@ def _leave_fixed_table(weights: dict[str, Tensor], places: dict[str, Tensor]) ->
         del weights[TABLE]
 
 
-def _silence_further_blocks(places: dict[str, Tensor], depth: int) -> None:
-    """Let blocks after the first `depth` (0: all are new) pass their input on."""
-    for name, place in places.items():
-        block = BLOCK.match(name)
-        if block and 0 < depth <= int(block[1]) and name[block.end() :].startswith(BRANCH_ENDS):
-            place.zero_()
-
-
-def _depth(names: Iterable[str]) -> int:
-    """Number of encoder blocks among tensors called `names`."""
-    blocks = [BLOCK.match(name) for name in names]
-    return max((int(block[1]) + 1 for block in blocks if block), default=0)
+def _pass_on(target: Model, depth: int) -> None:
+    """Let all blocks after the first `depth` pass their input on."""
+    blocks = target.residual_outputs()
+    for number, outputs in enumerate(blocks[depth:], depth):
+        if not outputs:
+            raise CheckpointError(
+                f"the initial weights have {depth} blocks, the model has {len(blocks)}: its block "
+                f"{number} cannot pass its input on, so that it would not begin as they do. Use "
+                "the same depth."
+            )
+        for parameter in (p for module in outputs for p in module.parameters()):
+            parameter.zero_()
 
 
 def _shown(names: list[str], most: int = 5) -> str:

@@ -8,7 +8,8 @@ from pydantic import Field
 from torch import nn
 
 from auricle.config import Settings
-from auricle.models import layers_of
+from auricle.errors import ConfigError
+from auricle.models import Model
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -31,8 +32,8 @@ class OptimizerConfig(Settings):
     # Factor for modules that the initial weights do not have (spec C: "learning rate of new
     # modules", 1 in the HAM paper).
     new_modules_factor: float = Field(default=1.0, gt=0)
-    # The rate of layer n of `models.layers_of` is multiplied by this to the power of the layers
-    # that follow it; 1: all learn alike. Source: Bao et al. 2022 (BEiT), as released.
+    # The rate of a layer of `Model.layers` is multiplied by this to the power of the layers that
+    # follow it; 1: all learn alike. Source: Bao et al. 2022 (BEiT), as released.
     layer_decay: float = Field(default=1.0, gt=0, le=1)
 
 
@@ -45,6 +46,9 @@ def build(
 
     Args:
         new: names of the parameters that `new_modules_factor` applies to.
+
+    Raises:
+        ConfigError: layer decay for what is no `Model`, or does not name all its layers.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     rates = _rates(model, config, new)
@@ -63,7 +67,13 @@ def build(
 
 def _rates(model: nn.Module, config: OptimizerConfig, new: Collection[str]) -> dict[str, float]:
     """The learning rate of every parameter, by name."""
-    layers = layers_of(model)
+    layers = {name: 0 for name, _ in model.named_parameters()}
+    if config.layer_decay < 1:
+        if not isinstance(model, Model):
+            raise ConfigError(
+                f"training.optimizer.layer_decay: {type(model).__name__} has no layers to decay by."
+            )
+        layers = model.parameter_layers()
     last = max(layers.values(), default=0)
     factors = {name: config.new_modules_factor if name in new else 1.0 for name in layers}
     return {
