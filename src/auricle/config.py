@@ -6,6 +6,7 @@ composes them; this file only reads, overrides, checks and writes.
 
 import json
 import re
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -41,6 +42,12 @@ def either_way(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def label_text(text: str) -> str:
+    """A label with composed accents (NFC): some systems write them apart, others together."""
+    return unicodedata.normalize("NFC", text)
+
+
+Label = Annotated[str, AfterValidator(label_text)]
 Bounds = Annotated[tuple[float, float], AfterValidator(_in_order)]  # lowest, highest
 
 SettingsType = TypeVar("SettingsType", bound=Settings)

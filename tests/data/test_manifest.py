@@ -134,14 +134,163 @@ def test_columns_without_a_value_are_not_written(table, tmp_path):
     assert (tmp_path / "copy.csv").read_text(encoding="utf-8") == "path,labels\na.wav,dog\n"
 
 
-# Refusals of a CSV file
-
-
 def test_clips_that_only_a_teacher_heard_are_written_and_read_again(table, tmp_path):
     save_soft_targets(tmp_path / "teacher.safetensors", torch.rand(1, 2), ["cat", "dog"])
     heard = read(table("path,labels,soft_targets", "a.wav,,teacher.safetensors:0"))
     write(heard, tmp_path / "again.csv")
     assert read(tmp_path / "again.csv").clips[0].soft_targets == heard.clips[0].soft_targets
+
+
+# Usual names and other ways to write a table
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        ("train", ["train", "TRAIN", "Training", " train "]),
+        ("validation", ["validation", "Valid", "val", "DEV"]),
+        ("test", ["test", "Testing", "eval", "Evaluation"]),
+    ],
+)
+def test_usual_names_of_splits_are_read_in_any_case(table, split, words):
+    source = table("path,labels,split", *(f"{i}.wav,dog,{word}" for i, word in enumerate(words)))
+    for number in range(len(words)):
+        make_sound(source.with_name(f"{number}.wav"))
+    manifest = read(source)
+    assert manifest.splits == [split]
+    assert all(len(manifest.select(word).clips) == len(words) for word in words)
+
+
+def test_an_unknown_split_is_named_with_its_line(table):
+    source = table("path,labels,split", "a.wav,dog,train", "b.wav,dog,tets")
+    assert refusal(source) == (
+        f"{source}, line 3: unknown split 'tets'. Did you mean 'test'? Known: dev, eval, "
+        "evaluation, test, testing, train, training, val, valid, validation."
+    )
+
+
+def test_the_clips_of_each_split_are_counted(table):
+    source = table("path,labels,split", "a.wav,dog,test", "b.wav,cat,", "./b.wav,cat,Train")
+    with pytest.warns(DataWarning):  # of a leak
+        counts = read(source).split_counts
+    assert list(counts.items()) == [("train", 1), ("test", 1), (None, 1)]
+    assert read(table("path,labels", "a.wav,dog")).split_counts == {None: 1}
+
+
+@pytest.mark.parametrize(("text", "fold"), [("1", 1), ("1.0", 1), (" 02.00 ", 2), ("-3", -3)])
+def test_folds_may_be_written_as_spreadsheets_do(table, text, fold):
+    assert read(table("path,labels,fold", f"a.wav,dog,{text}")).folds == [fold]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["path;labels", 'a.wav;"dog;cat"'], "with values between semicolons"),
+        (["path\tlabels", "a.wav\tdog;cat"], "with values between tabs"),
+        (["sep=;", "path;labels", 'a.wav;"dog;cat"'], "with values between semicolons"),
+        (["labels;path;note", "dog;a.wav;x, y, z"], "with values between semicolons"),
+    ],
+)
+def test_tables_of_spreadsheets_are_read_and_it_is_said(table, tmp_path, lines, message):
+    source = table(*lines)
+    with pytest.warns(DataWarning) as warned:
+        (clip,) = read(source).clips
+    assert (clip.path, clip.labels[0]) == (tmp_path / "a.wav", "dog")
+    assert clip.where == f"{source}, line {len(lines)}"
+    assert [str(each.message) for each in warned] == [f"{source}: read as a table {message}."]
+
+
+def test_a_named_comma_is_nothing_to_speak_of(table):
+    assert read(table("sep=,", "path,labels", "a.wav,dog")).labels == ["dog"]
+
+
+def test_a_semicolon_within_a_table_of_semicolons_stands_in_quotes(table):
+    source = table("path;labels", "a.wav;dog;cat")
+    with pytest.warns(DataWarning):
+        message = refusal(source)
+    assert message == (
+        f"{source}, line 2: expected 2 values, got 3. A value that holds a semicolon stands in "
+        "double quotes."
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_is_read_and_it_is_said(tmp_path, encoding):
+    make_sound(tmp_path / "a.wav")
+    source, mark = tmp_path / "m.csv", "" if encoding == "utf-16" else "\ufeff"
+    source.write_text(f"{mark}path\tlabels\na.wav\tGänse\n", encoding=encoding)
+    with pytest.warns(DataWarning) as warned:
+        assert read(source).labels == ["Gänse"]
+    message = f"{source}: read as a table in UTF-16 and with values between tabs."
+    assert [str(each.message) for each in warned] == [message]
+
+
+def test_composed_and_decomposed_accents_are_one_label(table):
+    source = table("path,labels", "a.wav,caf\u00e9;dog", "b.wav,cafe\u0301")
+    with pytest.warns(DataWarning) as warned:
+        manifest = read(source, ["caf\u00e9", "dog"])
+    assert manifest.labels == ["caf\u00e9", "dog"]
+    assert str(warned[0].message) == (
+        f"{source}: labels that differ only in how their accents are written are one: caf\u00e9."
+    )
+
+
+def test_decomposed_accents_of_class_folders_are_composed(tmp_path):
+    make_sound(tmp_path / "cafe\u0301" / "1.wav")
+    assert read(tmp_path).labels == ["caf\u00e9"]
+
+
+def test_backslashes_in_paths_are_read_as_slashes_where_such_files_are(tmp_path):
+    make_sound(tmp_path / "dog" / "a.wav")
+    make_sound(tmp_path / "odd\\name.wav")
+    source = tmp_path / "m.csv"
+    source.write_text("path,labels\ndog\\a.wav,dog\nodd\\name.wav,dog\n")
+    with pytest.warns(DataWarning) as warned:
+        clips = read(source).clips
+    assert [clip.path for clip in clips] == [
+        tmp_path / "dog" / "a.wav",
+        tmp_path / "odd\\name.wav",
+    ]
+    assert [str(each.message) for each in warned] == [
+        f"{source}: paths are written with \\, and read with / in its place."
+    ]
+
+
+def test_a_file_with_two_labels_is_named_with_both_lines(table, tmp_path):
+    lines = ["a.wav,dog;cat", "b.wav,cat", "a.wav,cat;dog", "a.wav,cat", "./b.wav,dog"]
+    source = table("path,labels", *lines)
+    with pytest.warns(DataWarning) as warned:
+        read(source)
+    assert str(warned[0].message) == (
+        f"{source}: {tmp_path / 'a.wav'} is listed twice with different labels: dog;cat ({source}, "
+        f"line 2) and cat ({source}, line 5); 1 more like it."
+    )
+
+
+# Refusals
+
+
+def test_folders_named_after_splits_are_no_classes(tmp_path):
+    for name in ("train/dog", "train/cat", "Test/dog"):
+        make_sound(tmp_path / name / "1.wav")
+    assert refusal(tmp_path) == (
+        f"{tmp_path}: its folders are named after splits (Test, train), not after classes. Make a "
+        f"manifest of it: auricle prepare audiofolder {tmp_path}"
+    )
+
+
+def test_classes_may_be_called_like_splits(tmp_path):
+    make_sound(tmp_path / "train" / "1.wav")  # the vehicle
+    make_sound(tmp_path / "dog" / "old" / "1.wav")
+    assert read(tmp_path).labels == ["dog", "train"]
+
+
+@pytest.mark.parametrize("number", ["1" * 20, "9" * 5000, "-1", "", "1e3"])
+def test_numbers_of_bytes_in_a_shard_have_a_bound(table, number):
+    source = table("path,labels,shard,offset,size", f"x/1.wav,dog,0.tar,{number},3")
+    shown = f"'{number}'" if len(number) < 30 else "'999999999999...9999999999999'"
+    message = f"{source}, line 2: offset must be a number of bytes, got {shown}."
+    assert refusal(source) == message
 
 
 def test_a_missing_source_is_named(tmp_path):
@@ -229,7 +378,10 @@ def test_an_open_quote_is_refused(table):
 def test_a_binary_file_is_refused(tmp_path, content):
     source = tmp_path / "train.csv"
     source.write_bytes(content)
-    assert refusal(source) == f"{source}: not a CSV file in UTF-8."
+    assert refusal(source) == (
+        f"{source}: not a CSV file in UTF-8. Save it as one: in a spreadsheet as 'CSV UTF-8', or "
+        "by iconv -f LATIN1 -t UTF-8 train.csv > utf8.csv (LATIN1: what it is written in)."
+    )
 
 
 def test_a_file_without_permission_is_refused(open_folder, ordinary_user):
@@ -301,6 +453,10 @@ def test_a_folder_without_a_sound_has_no_unlabelled_clips(tmp_path):
 def test_a_fold_is_a_number(table):
     source = table("path,labels,fold", "a.wav,dog,1", "b.wav,dog,one", "b.wav,dog,one")
     assert refusal(source) == f"{source}, line 3: fold must be a whole number, got 'one'."
+    source = table("path,labels,fold", "a.wav,dog," + "1" * 5000)
+    assert refusal(source) == (
+        f"{source}, line 2: fold must be a whole number, got '111111111111...1111111111111'."
+    )
 
 
 # Soft targets
@@ -419,7 +575,8 @@ def test_rows_in_several_pieces_keep_their_lines(table, tmp_path, monkeypatch):
     monkeypatch.setattr("auricle.data.table.PIECE_ROWS", 2)
     lines = ["a.wav,dog,1", "", 'b.wav,"cat\ndog",', "a.wav,cat;dog,1", "b.wav,dog,"]
     source = table("path,labels,fold", *lines)
-    clips = read(source).clips
+    with pytest.warns(DataWarning, match=r"is listed twice with different labels"):
+        clips = read(source).clips
     assert [clip.where for clip in clips] == [f"{source}, line {n}" for n in (2, 5, 6, 7)]
     assert [clip.labels for clip in clips] == [("dog",), ("cat\ndog",), ("cat", "dog"), ("dog",)]
     assert [clip.fold for clip in clips] == [1, None, 1, None]
@@ -541,7 +698,7 @@ def test_a_selection_keeps_order_and_fulfils_all_conditions(folds, conditions, e
 @pytest.mark.parametrize(
     ("conditions", "words"),
     [
-        ({"split": "valid"}, "split 'valid'"),
+        ({"split": "Val"}, "split 'validation'"),
         ({"split": "test", "fold": 1}, "split 'test' and fold 1"),
         (
             {"split": "train", "fold": 1, "not_fold": 1},

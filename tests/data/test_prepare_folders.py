@@ -152,14 +152,14 @@ def test_the_columns_of_a_table_are_found_by_usual_names(folder):
         "Filename,Category,subset,Speaker_ID,note",
         "a.wav,dog,Training,x,loud",
         "b.wav,cat|wind,dev,y,",
-        'c.wav,"Male speech, man speaking",fold-a,,',
+        'c.wav,"Male speech, man speaking",EVAL,,',
     )
     assert listed("table", table) == (
         [
             "path,labels,split,group",
             "a.wav,dog,train,x",
             "b.wav,cat;wind,validation,y",
-            'c.wav,"Male speech, man speaking",fold-a,',
+            'c.wav,"Male speech, man speaking",test,',
         ],
         ("columns: path=Filename, labels=Category, split=subset, group=Speaker_ID",),
     )

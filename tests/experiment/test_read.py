@@ -23,7 +23,7 @@ CLIPS = """path,labels,split,fold
 0.wav,cat,train,1
 1.wav,dog,train,2
 2.wav,cat,test,1
-3.wav,dog;cat,noisy,
+3.wav,dog;cat,validation,
 """
 
 
@@ -186,19 +186,20 @@ def test_a_mistake_in_a_recipe_is_named_with_its_place(folder, words, message):
     [
         (
             ["data.fold=3"],
-            "{0}: no clip has split 'train' and fold 3. Splits: noisy, test, train. Folds: 1, 2.",
+            "{0}: no clip has split 'train' and fold 3. Splits: test, train, validation. "
+            "Folds: 1, 2.",
         ),
         (
             ["data.train_split=all"],
-            "{0}: no clip has split 'all'. Splits: noisy, test, train. Folds: 1, 2.",
+            "{0}: no clip has split 'all'. Splits: test, train, validation. Folds: 1, 2.",
         ),
         (
-            ["data.train_split=noisy"],
+            ["data.train_split=validation"],
             "{0}, line 5: 2 labels, but training.loss is ce, which wants exactly one. "
             "Use training.loss=bce.",
         ),
         (
-            ["data.validation_split=noisy"],
+            ["data.validation_split=validation"],
             "{0}, line 5: 2 labels, but training.loss is ce, which wants exactly one. "
             "Use training.loss=bce.",
         ),

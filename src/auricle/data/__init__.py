@@ -7,12 +7,16 @@ from auricle.data.durations import durations
 from auricle.data.manifest import Manifest, check_labels, leaks, read, write
 from auricle.data.mixing import Mixup, MixupConfig
 from auricle.data.overlap import Overlap, OverlapConfig
+from auricle.data.reading import TEST, TRAIN, VALIDATION, split_name
 from auricle.data.resampling import Resampler
 from auricle.data.soft_targets import save_soft_targets
-from auricle.data.splitting import draw_from_each, split_by_group
+from auricle.data.splitting import draw_from_each, split_by_group, warn_of_untrained
 from auricle.data.statistics import measure_statistics
 
 __all__ = [
+    "TEST",
+    "TRAIN",
+    "VALIDATION",
     "Augmentation",
     "AugmentationConfig",
     "Batch",
@@ -35,5 +39,7 @@ __all__ = [
     "read",
     "save_soft_targets",
     "split_by_group",
+    "split_name",
+    "warn_of_untrained",
     "write",
 ]

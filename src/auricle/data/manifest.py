@@ -5,7 +5,8 @@ A CSV file in UTF-8, one clip a line, paths relative to the file's folder:
     path,labels,split,fold,group,soft_targets
     dogs/0001.wav,Bark;Outdoor,train,1,farm,teacher.safetensors:0
 
-`path` and `labels` are required; labels are separated by semicolons. `group` names what clips
+`path` and `labels` are required; labels are separated by semicolons. `split` is train, validation
+or test, or a usual name of these in any case (`reading.SPLIT_NAMES`). `group` names what clips
 share (a speaker, a source recording); `soft_targets` a row of a file (see `soft_targets.py`).
 Further columns are ignored, except for `shard`, `offset`, `size` and `source`, which `shards.py`
 writes.
@@ -17,7 +18,6 @@ holds sounds at any depth.
 """
 
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -26,19 +26,30 @@ from pathlib import Path
 import numpy as np
 
 from auricle import audio
+from auricle.config import label_text
 from auricle.data.clips import Clip, Clips, group_of
-from auricle.data.columns import NOTHING
+from auricle.data.columns import NOTHING, Integers
 from auricle.data.files import SHARD_INDEX, SHARD_MANIFEST, check_files, check_no_shards
-from auricle.data.reading import check_targets, clips_of, parse_fold
+from auricle.data.reading import (
+    SPLIT_NAMES,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    check_targets,
+    clips_of,
+    parse_fold,
+    split_name,
+    warn,
+    warn_of_spellings,
+)
 from auricle.data.soft_targets import open_soft_targets
 from auricle.data.table import PARQUET_SUFFIXES, read_columns, read_parquet, write_rows
-from auricle.errors import DataError, DataWarning, unknown_name
+from auricle.errors import DataError, unknown_name
 
 PATH = "path"
 REQUIRED = (PATH, "labels")
 IN_SHARDS = ("shard", "offset", "size", "source")
 COLUMNS = (*REQUIRED, "split", "fold", "group", "soft_targets", *IN_SHARDS)
-GROUPS_SHOWN = 3  # in the warning about leaks
 
 __all__ = [
     "Clip",
@@ -90,14 +101,28 @@ class Manifest:
         """Numbers of the folds, sorted."""
         return sorted(self.table.values(self.table.columns.folds))
 
+    @property
+    def split_counts(self) -> dict[str | None, int]:
+        """The number of clips of each split; under None, of those without one."""
+        column = self.table.columns.splits
+        counts = np.bincount(self.table.codes(column) + 1).tolist()  # those of NOTHING first
+        found = dict(zip([None, *column.values], counts, strict=False))
+        in_order = dict.fromkeys((TRAIN, VALIDATION, TEST, *found))
+        return {name: found[name] for name in in_order if found.get(name)}
+
     def select(
-        self, split: str | None = None, fold: int | None = None, not_fold: int | None = None
+        self,
+        split: str | None = None,
+        fold: int | None = None,
+        not_fold: int | None = None,
+        not_splits: Sequence[str | None] = (),
     ) -> "Manifest":
-        """The clips of a split, of a fold, or of all other folds; conditions add up.
+        """The clips of a split, of a fold, or of all other folds or splits; conditions add up.
 
         Raises:
             DataError: no clip is left.
         """
+        split = None if split is None else split_name(split)
         table, columns = self.table, self.table.columns
         splits, folds = table.codes(columns.splits), table.codes(columns.folds)
         chosen = np.full(len(table), True)
@@ -108,15 +133,19 @@ class Manifest:
         if not_fold is not None:
             # A clip of no fold would be trained on and never tested: it belongs to neither side.
             chosen &= (folds != columns.folds.code_of(not_fold)) & (folds != NOTHING)
+        for name in filter(None, not_splits):
+            chosen &= splits != columns.splits.code_of(split_name(name))
         if not chosen.any():
             wanted = {"split": split, "fold": fold, "a fold other than": not_fold}
             conditions = [
                 f"{name} {value!r}" for name, value in wanted.items() if value is not None
             ]
+            others = sorted(set(filter(None, not_splits)))
+            conditions += [f"a split other than {' or '.join(map(repr, others))}"] * bool(others)
             raise DataError(
                 f"{self.source}: no clip has {' and '.join(conditions)}. "
-                f"Splits: {', '.join(sorted(table.values(columns.splits))) or 'none'}. "
-                f"Folds: {', '.join(map(str, sorted(table.values(columns.folds)))) or 'none'}."
+                f"Splits: {', '.join(self.splits) or 'none'}. "
+                f"Folds: {', '.join(map(str, self.folds)) or 'none'}."
             )
         return replace(self, clips=table.where(chosen))
 
@@ -156,15 +185,26 @@ def read(source: Path, labels: list[str] | None = None, *, labelled: bool = True
     manifest = Manifest(source, read_source(source, labelled))
     if labels is not None:
         check_labels(manifest, labels)
-    leaking = leaks(manifest)
-    if leaking:
-        more = ", ..." if len(leaking) > GROUPS_SHOWN else ""
-        message = (
-            f"{source}: groups of clips stand in more than one split or fold, so scores will be "
-            f"too high: {', '.join(leaking[:GROUPS_SHOWN])}{more} (in all {len(leaking)})."
-        )
-        warnings.warn(message, DataWarning, stacklevel=2)
+    _warn_of_faults(manifest)
     return manifest
+
+
+def _warn_of_faults(manifest: Manifest) -> None:
+    leaking, source = leaks(manifest), manifest.source
+    if leaking:
+        more = ", ..." if len(leaking) > 3 else ""
+        warn(
+            f"{source}: groups of clips stand in more than one split or fold, so scores will be "
+            f"too high: {', '.join(leaking[:3])}{more} (in all {len(leaking)})."
+        )
+    twice = contradictions(manifest)
+    if len(twice):
+        one, two = (manifest.clips[place] for place in twice[0].tolist())
+        more = f"; {len(twice) - 1} more like it" if len(twice) > 1 else ""
+        warn(
+            f"{source}: {one.path} is listed twice with different labels: {';'.join(one.labels)} "
+            f"({one.where}) and {';'.join(two.labels)} ({two.where}){more}."
+        )
 
 
 def check_labels(manifest: Manifest, labels: list[str]) -> None:
@@ -195,6 +235,20 @@ def leaks(manifest: Manifest) -> list[str]:
     _, first, group = np.unique(table.group_hashes(), return_index=True, return_inverse=True)
     leaking = np.logical_or.reduce([side != side[first][group] for side in sides])
     return sorted(set(table.where(leaking).groups()))
+
+
+def contradictions(manifest: Manifest) -> Integers:
+    """Places `(M, 2)` of a file's first clip and of a later one that has other labels."""
+    table, columns = manifest.table, manifest.table.columns
+    number_of: dict[frozenset[str], int] = {}
+    sets = [number_of.setdefault(frozenset(v), len(number_of)) for v in columns.labels.values]
+    labels = np.array(sets)[table.codes(columns.labels)]
+    if not np.ptp(labels):
+        return np.zeros((0, 2), np.int64)
+    paths = columns.paths.hashes(table.rows)
+    _, first, path = np.unique(paths, return_index=True, return_inverse=True)
+    later = np.flatnonzero(labels != labels[first][path])
+    return np.stack([first[path[later]], later], axis=1)
 
 
 def write(manifest: Manifest, path: Path) -> None:
@@ -253,13 +307,25 @@ def _read_folder(source: Path, labelled: bool) -> Clips:
     for path in visible:
         if path.suffix.lower() in audio.SOUND_SUFFIXES and path not in folders:
             raise DataError(f"{path}: lies outside the class folders of {source}.")
+    names = [path.name for path in folders]
+    if all(name.lower() in SPLIT_NAMES for name in names) and any(_has_folders(f) for f in folders):
+        raise DataError(
+            f"{source}: its folders are named after splits ({', '.join(names)}), not after "
+            f"classes. Make a manifest of it: auricle prepare audiofolder {source}"
+        )
+    warn_of_spellings(source, names)
     return Clips.of(
         [
-            Clip(path, (folder.name,), where=str(path))
+            Clip(path, (label_text(folder.name),), where=str(path))
             for folder in folders
             for path in audio.find_sounds([folder])
         ]
     )
+
+
+def _has_folders(folder: Path) -> bool:
+    with os.scandir(folder) as entries:
+        return any(entry.is_dir() for entry in entries)
 
 
 def _read_file(source: Path, labelled: bool) -> Clips:

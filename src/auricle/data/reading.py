@@ -1,21 +1,38 @@
 """A manifest's table, piece by piece, to clips; every row is checked here.
 
+One reading of each kind of value, for manifests and for tables of other people alike: names of
+splits, folds, labels and paths.
+
 Shapes: N clips.
 """
 
+import os
 import re
+import reprlib
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
+from auricle.config import label_text
 from auricle.data.clips import Clips, Columns
 from auricle.data.columns import NOTHING, CodedBuilder, Integers, Lines, TextsBuilder
 from auricle.data.table import Piece
-from auricle.errors import DataError
+from auricle.errors import DataError, DataWarning, unknown_name
 
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+# Names of splits in the wild (those of Hugging Face's AudioFolder) and in our manifests.
+SPLIT_NAMES = {
+    **dict.fromkeys((TRAIN, "training"), TRAIN),
+    **dict.fromkeys((VALIDATION, "valid", "val", "dev"), VALIDATION),
+    **dict.fromkeys((TEST, "testing", "eval", "evaluation"), TEST),
+}
+MOST_DIGITS = 18  # of a number of bytes or of a row, which is kept in 64 bits
+NAMES_SHOWN = 3  # in a warning
+FOLD = re.compile(r"[-+]?\d{1,18}(?:\.0*)?")
 UNTIDY_PATH = re.compile(r"(?:^|/)\.(?:/|$)|//|/$")  # `Path` would write it in another way
 
 
@@ -46,21 +63,47 @@ def check_targets(clips: Clips) -> None:
 
 
 def parse_fold(text: str, where: str) -> int | None:
-    """The number of a fold, None for empty text.
+    """The number of a fold, None for empty text; `1.0`, as spreadsheets write it, is fold 1.
 
     Raises:
         DataError: it is not a whole number.
     """
-    try:
-        return int(text) if text.strip() else None
-    except ValueError as error:
-        raise DataError(f"{where}: fold must be a whole number, got {text!r}.") from error
+    if not text.strip():
+        return None
+    if not FOLD.fullmatch(text.strip()):
+        raise DataError(f"{where}: fold must be a whole number, got {reprlib.repr(text)}.")
+    return int(text.partition(".")[0])
+
+
+def split_name(text: str) -> str:
+    """train, validation or test for any usual name of it; another name as it is."""
+    return SPLIT_NAMES.get(text.strip().lower(), text)
+
+
+def parse_split(text: str, where: str) -> str | None:
+    """train, validation or test, for any usual name of it in any case; None for empty text.
+
+    Raises:
+        DataError: it is none of `SPLIT_NAMES`.
+    """
+    word = text.strip().lower()
+    if word and word not in SPLIT_NAMES:
+        raise DataError(f"{where}: {unknown_name('split', text.strip(), SPLIT_NAMES)}")
+    return SPLIT_NAMES.get(word)
+
+
+def native_path(folder: Path, text: str) -> str:
+    r"""A path of a table; `dogs\1.wav`, as Windows writes it, with slashes where such a file is."""
+    if "\\" not in text or os.path.lexists(folder / text):
+        return text
+    return text.replace("\\", "/")
 
 
 class _Table:
     def __init__(self, source: Path, word: str):
         self.source = source
         self.word = word
+        self.backslashes = False  # whether paths are written with them
         self.lines: list[Integers] = []
         self.paths, self.groups, self.sources = TextsBuilder(), TextsBuilder(), TextsBuilder()
         names = ("labels", "split", "fold", "shard", "soft_targets")
@@ -73,7 +116,7 @@ class _Table:
         if "" in paths:
             raise DataError(f"{self._at(lines, paths.index(''))}: the path is empty.")
         self.lines.append(np.array(lines, np.int64))
-        self.paths.add(_tidy(paths))
+        self.paths.add(_tidy(self._native(paths)))
         self.groups.add(columns.get("group", [""] * len(lines)))
         for name in ("labels", "split", "fold", "shard"):
             if name in columns:
@@ -87,13 +130,18 @@ class _Table:
         """All rows as clips."""
         if not self.lines:
             raise DataError(f"{self.source}: lists no clips.")
+        if self.backslashes:
+            warn(f"{self.source}: paths are written with \\, and read with / in its place.")
+        warn_of_spellings(
+            self.source, (name for text in self.coded["labels"].code_of for name in _split(text))
+        )
         where = Lines(self.source, self.word, np.concatenate(self.lines))
         folder = self.source.parent
         columns = Columns(
             folder,
             self.paths.finish(),
             self.coded["labels"].finish(lambda text, row: _names(text)),
-            self.coded["split"].finish(lambda text, row: text.strip() or None),
+            self.coded["split"].finish(lambda text, row: parse_split(text, where[row])),
             self.coded["fold"].finish(lambda text, row: parse_fold(text, where[row])),
             self.groups.finish(),
             where,
@@ -105,6 +153,13 @@ class _Table:
             self.sources.finish(),
         )
         return Clips(columns, np.arange(len(columns.paths)))
+
+    def _native(self, paths: Sequence[str]) -> Sequence[str]:
+        if "\\" not in "".join(paths):  # speed: a look at all together
+            return paths
+        native = [native_path(self.source.parent, path) for path in paths]
+        self.backslashes |= native != list(paths)
+        return native
 
     def _at(self, lines: Sequence[int], index: int) -> str:
         return f"{self.source}, {self.word} {lines[index]}"
@@ -119,10 +174,10 @@ class _Table:
             texts = columns.get(name, ()) if any(shards) else ()
             texts = texts or [""] * len(lines)
             for index, (text, shard) in enumerate(zip(texts, shards, strict=False)):
-                if shard and not text.isdecimal():
-                    where = self._at(lines, index)
-                    raise DataError(f"{where}: {name} must be a number of bytes, got {text!r}.")
-            numbers = [int(text) if text.isdecimal() else 0 for text in texts]
+                if shard and not _is_count(text):
+                    where, shown = self._at(lines, index), reprlib.repr(text)
+                    raise DataError(f"{where}: {name} must be a number of bytes, got {shown}.")
+            numbers = [int(text) if _is_count(text) else 0 for text in texts]
             self.numbers[name].append(np.array(numbers, np.int64))
 
     def _add_soft_targets(self, lines: Sequence[int], texts: Sequence[str] | None) -> None:
@@ -135,10 +190,10 @@ class _Table:
         for index, text in enumerate(texts):
             if text:
                 file, _, row = text.rpartition(":")
-                if not file or not row.isdecimal():
+                if not file or not _is_count(row):
                     raise DataError(
                         f"{self._at(lines, index)}: soft_targets must be FILE.safetensors:ROW, "
-                        f"got {text!r}."
+                        f"got {reprlib.repr(text)}."
                     )
                 files[index], rows[index] = file, int(row)
         self.coded["soft_targets"].add(files)
@@ -153,7 +208,39 @@ def _tidy(paths: Sequence[str]) -> Sequence[str]:
     return [str(PurePath(path)) if UNTIDY_PATH.search(path) else path for path in paths]
 
 
-def _names(text: str | tuple[str, ...]) -> tuple[str, ...]:
+def _is_count(text: str) -> bool:
+    return text.isdecimal() and len(text) <= MOST_DIGITS
+
+
+def _split(text: str | tuple[str, ...]) -> list[str]:
     names = text.split(";") if isinstance(text, str) else text
+    return [name for name in map(str.strip, names) if name]
+
+
+def _names(text: str | tuple[str, ...]) -> tuple[str, ...]:
     # A dictionary, not a set: names keep their order, and one given twice counts once.
-    return tuple(dict.fromkeys(map(sys.intern, filter(None, map(str.strip, names)))))
+    return tuple(dict.fromkeys(sys.intern(label_text(name)) for name in _split(text)))
+
+
+def warn_of_spellings(source: Path, names: Iterable[str]) -> None:
+    """Warn of labels among `names` that are one, but for how their accents are written."""
+    spellings: dict[str, set[str]] = {}
+    for name in names:
+        spellings.setdefault(label_text(name), set()).add(name)
+    merged = sorted(label for label, written in spellings.items() if len(written) > 1)
+    if merged:
+        warn(
+            f"{source}: labels that differ only in how their accents are written are one: "
+            f"{shortened(merged)}."
+        )
+
+
+def warn(message: str) -> None:
+    """Warn of a manifest that was read, but not as it stands or not as one may expect."""
+    warnings.warn(message, DataWarning, stacklevel=3)
+
+
+def shortened(names: Sequence[str]) -> str:
+    """The first of `names`, and how many there are if these are more."""
+    more = f", ... (in all {len(names)})" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more

@@ -142,3 +142,14 @@ def draw_from_each(manifest: Manifest, count: int, seed: int) -> Manifest:
             )
         chosen.append(places[:count])
     return replace(manifest, clips=table.where(np.sort(np.concatenate(chosen))))
+
+
+def warn_of_untrained(manifest: Manifest, train: Manifest, labels: list[str]) -> None:
+    """Warn of those of `labels` that clips of the manifest have, but none to train on."""
+    absent = sorted(set(labels).intersection(manifest.labels).difference(train.labels))
+    if absent:
+        message = (
+            f"{manifest.source}: no clip to train on has these labels, which others have: "
+            f"{', '.join(absent)}."
+        )
+        warnings.warn(message, DataWarning, stacklevel=2)

@@ -1,24 +1,31 @@
 """Tables as rows with line numbers, so that a message can say where it went wrong.
 
 CSV files are read with the standard library, piece by piece, which keeps a file of two million rows
-within seconds and gives every error its line. Parquet files need pyarrow, an optional package.
+within seconds and gives every error its line. What spreadsheets make of them is read, too: values
+between semicolons or tabs, a first line `sep=;`, and UTF-16; a warning says so. Parquet files need
+pyarrow, an optional package.
 """
 
 import csv
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from auricle.atomic import file_beside
-from auricle.errors import DataError, require
+from auricle.errors import DataError, DataWarning, require
 
 Row = tuple[int, dict[str, str]]  # line number in the file, values by column
 Piece = tuple[Sequence[int], dict[str, Sequence[Any]]]  # line numbers, values by column
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
 PIECE_ROWS = 10_000
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}  # between values, the likeliest first
+UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+MOST_OF_A_LINE = 2**20  # characters; the first line of a file that is no table may be all of it
 
 
 def read_rows(path: Path, required: Sequence[str]) -> list[Row]:
@@ -44,7 +51,7 @@ def read_columns(path: Path, required: Sequence[str]) -> Iterator[Piece]:
     Raises:
         DataError: as `read_rows`.
     """
-    with _opened(path, required) as (header, reader):
+    with _opened(path, required) as (header, reader, separator):
         num_columns = len(header)
         while True:
             # Speed: lists of texts. Rows kept as lists set off the garbage collector, for 5 times
@@ -55,7 +62,8 @@ def read_columns(path: Path, required: Sequence[str]) -> Iterator[Piece]:
                 if len(values) != num_columns:
                     raise DataError(
                         f"{path}, line {reader.line_num}: expected {num_columns} values, "
-                        f"got {len(values)}. A value that holds a comma stands in double quotes."
+                        f"got {len(values)}. A value that holds a {SEPARATORS[separator]} stands "
+                        "in double quotes."
                     )
                 lines.append(reader.line_num)
                 flat += values
@@ -96,29 +104,67 @@ def read_parquet(path: Path, required: Sequence[str], known: Sequence[str]) -> I
 def _text(value: Any) -> str | tuple[str, ...]:
     if isinstance(value, list):
         return tuple(value)
-    return "" if value is None else str(value)
+    return "" if value is None or value != value else str(value)  # NaN is nothing, too
+
+
+@dataclass(frozen=True)
+class _Dialect:
+    encoding: str
+    separator: str
+    is_named: bool  # by a first line of its own, `sep=;`
+
+    def tell(self, path: Path) -> None:
+        """Warn of what is not a CSV file as manifests are."""
+        unusual = ["in UTF-16"] if self.encoding == "utf-16" else []
+        if self.separator != ",":
+            unusual.append(f"with values between {SEPARATORS[self.separator]}s")
+        if unusual:
+            message = f"{path}: read as a table {' and '.join(unusual)}."
+            warnings.warn(message, DataWarning, stacklevel=2)
 
 
 @contextmanager
-def _opened(path: Path, required: Sequence[str]) -> Iterator[tuple[list[str], Any]]:
-    """The names of the columns, and a CSV reader that stands after them."""
+def _opened(path: Path, required: Sequence[str]) -> Iterator[tuple[list[str], Any, str]]:
+    """The names of the columns, a CSV reader that stands after them, and what separates values."""
     try:
-        # Spreadsheets put a byte order mark first.
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
+        dialect = _dialect(path, required)
+        with path.open(encoding=dialect.encoding, newline="") as file:
+            reader = csv.reader(file, strict=True, delimiter=dialect.separator)
             try:
+                if dialect.is_named:
+                    next(reader)
                 header = [name.strip() for name in next(reader, [])]
                 _check_text(path, header)
                 _check_header(path, header, required)
-                yield header, reader
+                dialect.tell(path)
+                yield header, reader, dialect.separator
             except csv.Error as error:
                 raise DataError(
                     f"{path}, line {reader.line_num}: not valid CSV ({error})."
                 ) from error
     except OSError as error:
         raise _unreadable(path, error) from error
-    except UnicodeDecodeError as error:
+    except UnicodeError as error:
         raise _not_text(path) from error
+
+
+def _dialect(path: Path, required: Sequence[str]) -> _Dialect:
+    """How the file is written: by its first bytes, and by which separator gives the columns."""
+    with path.open("rb") as file:
+        # Spreadsheets put a byte order mark first.
+        encoding = "utf-16" if file.read(2) in UTF_16_MARKS else "utf-8-sig"
+    with path.open(encoding=encoding, newline="") as text:
+        line = text.readline(MOST_OF_A_LINE)
+    name, _, separator = line.rstrip("\r\n").strip('"').partition("=")
+    if name.lower() == "sep" and separator in SEPARATORS:
+        return _Dialect(encoding, separator, is_named=True)
+
+    def fit(separator: str) -> tuple[bool, int]:
+        header = next(csv.reader([line], delimiter=separator), [])
+        names = [name.strip() for name in header]
+        return set(required).issubset(names), len(names)
+
+    return _Dialect(encoding, max(SEPARATORS, key=fit), is_named=False)
 
 
 def _check_text(path: Path, texts: Sequence[str]) -> None:
@@ -131,7 +177,10 @@ def _unreadable(path: Path, error: OSError) -> DataError:
 
 
 def _not_text(path: Path) -> DataError:
-    return DataError(f"{path}: not a CSV file in UTF-8.")
+    return DataError(
+        f"{path}: not a CSV file in UTF-8. Save it as one: in a spreadsheet as 'CSV UTF-8', or by "
+        f"iconv -f LATIN1 -t UTF-8 {path.name} > utf8.csv (LATIN1: what it is written in)."
+    )
 
 
 def _check_header(path: Path, header: list[str], required: Sequence[str]) -> None:

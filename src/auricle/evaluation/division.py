@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from auricle.data import Manifest
+from auricle.data import Manifest, split_name
 from auricle.errors import ConfigError, DataError
 
 SPLITS = ("train", "test")
@@ -98,6 +98,7 @@ def _by_fold(manifest: Manifest) -> list[Division]:
 
 
 def _by_split(manifest: Manifest, train: str, test: str, setting: str) -> Division:
+    train, test = split_name(train), split_name(test)
     if train == test:
         raise ConfigError(
             f"{setting}: both are {train!r}, so the probe would be judged on the clips that it "

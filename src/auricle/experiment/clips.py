@@ -54,6 +54,7 @@ def select_clips(recipe: Recipe) -> Clips:
             "more."
         )
     train, validation = _divide(manifest, settings, recipe.seed)
+    data.warn_of_untrained(manifest, train, labels)
     if validation is not None:
         validation = validation.without_soft_targets()
     _check_labels_to_count(train, recipe.training.sampling)
@@ -138,13 +139,15 @@ def _divide(
 
 
 def _sides(manifest: Manifest, settings: DataConfig, seed: int) -> tuple[Manifest, Manifest | None]:
+    not_splits: tuple[str | None, ...] = ()
+    if settings.train_split is None:  # clips that a table calls test are never trained on
+        not_splits = (data.TEST, settings.validation_split)
+
+    train = manifest.select(settings.train_split, None, settings.fold, not_splits)
     if settings.validation_split is not None:
-        validation = manifest.select(settings.validation_split)
-        return manifest.select(settings.train_split), validation
+        return train, manifest.select(settings.validation_split)
     if settings.fold is not None:
-        validation = manifest.select(settings.train_split, fold=settings.fold)
-        return manifest.select(settings.train_split, not_fold=settings.fold), validation
-    train = manifest.select(settings.train_split)
+        return train, manifest.select(settings.train_split, settings.fold)
     if settings.validation_share is not None:
         return data.split_by_group(train, settings.validation_share, seed)
     return train, None

@@ -2,11 +2,13 @@
 
 import math
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 from auricle import config, data, inference
-from auricle.data import Manifest
+from auricle.data import TEST, TRAIN, VALIDATION, Manifest
+from auricle.errors import DataWarning
 from auricle.experiment.read import check, parse
 from auricle.experiment.recipe import Recipe
 from auricle.training.sampling import WEIGHTS
@@ -23,20 +25,21 @@ UNLABELLED_VALIDATION_SHARE = 0.1  # there are many, and none is dear
 def recipe_for_folder(source: Path, model: str, overrides: list[str] | None = None) -> Recipe:
     """A recipe that trains `model` on a manifest or class folders, with sensible defaults.
 
-    Splits called train and validation are used where the manifest has them; otherwise a fifth of
-    the clips, by whole groups, is put aside for validation.
+    Clips of the splits train and validation are used as such. Without the first, clips of no split
+    are trained on; without the second, a fifth of these, by whole groups, is put aside. Clips of
+    the split test have no part in it.
 
     Raises:
         UserError: the data or the model cannot be used, or an override is wrong.
     """
     initial = inference.resolve(model)
-    manifest = data.read(source)
+    manifest = _read(source)
     settings = dict(initial.config.model_settings)
     del settings["num_classes"]
     num_mels = initial.config.front_end.num_mels
     values: dict[str, Any] = {
         "name": source.resolve().stem,
-        "data": {"source": str(source), **_sides(manifest)},
+        "data": {"source": str(source), **_sides(manifest, VALIDATION_SHARE)},
         "front_end": {**initial.config.front_end.to_dict(), "statistics": "initial"},
         "model": {"name": initial.config.model, **settings},
         "initial_weights": model,
@@ -48,14 +51,15 @@ def recipe_for_folder(source: Path, model: str, overrides: list[str] | None = No
     where = f"--data {source}"
     recipe = config.from_dict(Recipe, config.override(values, overrides or []), where)
     check(recipe, where)
+    _tell_clips(recipe, manifest)
     return recipe
 
 
 def recipe_for_sounds(name: str, source: Path, overrides: list[str] | None = None) -> Recipe:
     """The recipe `name`, which learns without labels, for any sounds; says what it changes.
 
-    Where they lack its splits, a tenth of them, by whole groups, validates; where they lack the
-    labels by which it draws clips, all are drawn alike.
+    Where they lack its splits, clips are divided as for `recipe_for_folder`, but that a tenth
+    validates; where they lack the labels by which it draws clips, all are drawn alike.
 
     Raises:
         UserError: the recipe, the sounds or an override cannot be used.
@@ -68,30 +72,50 @@ def recipe_for_sounds(name: str, source: Path, overrides: list[str] | None = Non
 
 
 def _adapted(recipe: Recipe) -> Recipe:
-    manifest = data.read(Path(recipe.data.source), labelled=False)
+    manifest = _read(Path(recipe.data.source), labelled=False)
     settings, training = recipe.data, recipe.training
     missing = {settings.train_split, settings.validation_split} - {None, *manifest.splits}
     if missing:
-        sides = {"train_split": None, "validation_split": None}
-        share = {"validation_share": UNLABELLED_VALIDATION_SHARE}
-        settings = settings.model_copy(update=sides | share)
-        _say(recipe, f"no split {min(filter(None, missing))!r}: a tenth of the clips validates.")
+        settings = settings.model_copy(update=_sides(manifest, UNLABELLED_VALIDATION_SHARE))
+        validates = "a tenth of the clips" if settings.validation_share else "that split"
+        _tell(recipe, f"no split {min(filter(None, missing))!r}: {validates} validates.")
     if training.sampling in WEIGHTS and not all(manifest.label_sets):
-        _say(recipe, f"clips without labels: all are drawn alike, not by {training.sampling}.")
+        _tell(recipe, f"clips without labels: all are drawn alike, not by {training.sampling}.")
         training = training.model_copy(update={"sampling": "shuffle"})
+    _tell_clips(recipe, manifest)
     return recipe.model_copy(update={"data": settings, "training": training})
 
 
-def _say(recipe: Recipe, text: str) -> None:
+def _read(source: Path, labelled: bool = True) -> Manifest:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)  # the run, which reads it again, warns
+        return data.read(source, labelled=labelled)
+
+
+def _tell(recipe: Recipe, text: str) -> None:
     print(f"{recipe.data.source}: {text}", file=sys.stderr)
 
 
-def _sides(manifest: Manifest) -> dict[str, Any]:
-    splits = set(manifest.splits)
-    train_split = "train" if "train" in splits else None
-    if {"train", "validation"} <= splits:
-        return {"train_split": train_split, "validation_split": "validation"}
-    return {"train_split": train_split, "validation_share": VALIDATION_SHARE}
+def _tell_clips(recipe: Recipe, manifest: Manifest) -> None:
+    """Print how many clips each split has, and which of them the recipe leaves out."""
+    settings, counts = recipe.data, manifest.split_counts
+    used = {settings.train_split, settings.validation_split, settings.test_split} - {None}
+    if settings.train_split is None:
+        used |= counts.keys() - {TEST}
+    shown = [f"{name or 'no split'} {count}" for name, count in counts.items()]
+    unused = [name or "no split" for name in counts if name not in used]
+    rest = f"; not used: {', '.join(unused)}" if unused else ""
+    if manifest.splits:
+        _tell(recipe, f"clips by split: {', '.join(shown)}{rest}.")
+
+
+def _sides(manifest: Manifest, share: float) -> dict[str, Any]:
+    """The settings that divide the clips by their splits, and by `share` where these do not."""
+    splits = manifest.splits
+    train = TRAIN if TRAIN in splits else None
+    if VALIDATION in splits:
+        return {"train_split": train, "validation_split": VALIDATION, "validation_share": None}
+    return {"train_split": train, "validation_split": None, "validation_share": share}
 
 
 def _training(manifest: Manifest) -> dict[str, Any]:

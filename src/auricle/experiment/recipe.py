@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, Tag, model_validator
+from pydantic import AfterValidator, Field, Tag, model_validator
 
-from auricle.config import Settings, told_apart_by_name
-from auricle.data import AugmentationConfig, MixupConfig, OverlapConfig
+from auricle.config import Label, Settings, told_apart_by_name
+from auricle.data import AugmentationConfig, MixupConfig, OverlapConfig, split_name
 from auricle.features import (
     EfficientATConfig,
     FbankConfig,
@@ -15,13 +15,15 @@ from auricle.features import (
 from auricle.models import InitialPositions
 from auricle.training import DistillationConfig, PretrainingConfig, TrainingConfig
 
+SplitName = Annotated[str, AfterValidator(split_name)]
+
 
 class MoreDataConfig(Settings):
     """Another set of unlabelled clips to learn from."""
 
     source: str  # manifest, folder of sounds at any depth, or shards
     share: float = Field(gt=0, lt=1)  # of the clips that an epoch draws
-    train_split: str | None = None  # None: all of its clips
+    train_split: SplitName | None = None  # None: all of its clips
 
 
 class DataConfig(Settings):
@@ -34,11 +36,11 @@ class DataConfig(Settings):
     # Further sets, each with its share of an epoch's clips, which are then drawn with replacement;
     # `source` has the rest. Validation clips are those of `source`.
     more: tuple[MoreDataConfig, ...] = ()
-    labels: tuple[str, ...] | None = None  # in the order of the outputs; None: all in the source
-    train_split: str | None = None  # None: all clips that do not validate
-    validation_split: str | None = None
+    labels: tuple[Label, ...] | None = None  # in the order of the outputs; None: all in the source
+    train_split: SplitName | None = None  # None: all clips that neither validate nor test
+    validation_split: SplitName | None = None
     validation_share: float | None = Field(default=None, gt=0, lt=1)
-    test_split: str | None = None  # scored once, after the run
+    test_split: SplitName | None = None  # scored once, after the run
     fold: int | None = None  # validates; the other folds are trained on
     # Training clips with each set of labels, drawn by the seed; None: all. For learning curves.
     clips_per_class: int | None = Field(default=None, ge=1)
@@ -59,7 +61,7 @@ class DataConfig(Settings):
             raise ValueError(
                 f"the shares of more add up to {shares:g}; they must leave source some"
             )
-        if self.validation_split is not None and self.train_split in (None, self.validation_split):
+        if self.validation_split is not None and self.train_split == self.validation_split:
             raise ValueError("validation_split needs a train_split, and another one")
         if self.test_split is not None:
             if self.train_split in (None, self.test_split):

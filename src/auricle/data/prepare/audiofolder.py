@@ -14,7 +14,8 @@ from typing import Any
 from auricle import audio
 from auricle.data.manifest import Clip, Manifest
 from auricle.data.prepare.column_names import clip_from, guess
-from auricle.data.prepare.listing import SPLIT_NAMES, Listing, Request
+from auricle.data.prepare.listing import Listing, Request
+from auricle.data.reading import SPLIT_NAMES
 from auricle.data.table import read_rows
 from auricle.errors import DataError
 

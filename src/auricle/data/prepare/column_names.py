@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from auricle.data.manifest import Clip, parse_fold
-from auricle.data.prepare.listing import SPLIT_NAMES
+from auricle.config import label_text
+from auricle.data.manifest import Clip
+from auricle.data.reading import native_path, parse_fold, parse_split
 from auricle.errors import ConfigError, DataError, unknown_name
 
 # Usual names of each of our columns, the likeliest first; capitals do not matter.
@@ -78,22 +79,21 @@ def guess(table: Path, names: Iterable[str], given: Mapping[str, str]) -> dict[s
 def clip_from(row: Mapping[str, Any], columns: Mapping[str, str], folder: Path, where: str) -> Clip:
     """The clip of a row; `columns` are our names to the table's, paths are relative to `folder`.
 
-    Several labels are a list, or text with semicolons or bars between them. Usual names of splits
-    become train, validation and test.
+    Several labels are a list, or text with semicolons or bars between them.
 
     Raises:
-        DataError: the path or the labels are empty, or the fold is not a whole number.
+        DataError: the path or the labels are empty, the split is none of `SPLIT_NAMES`, or the fold
+            is not a whole number.
     """
     texts = {ours: _text(row.get(theirs)) for ours, theirs in columns.items() if ours != "labels"}
     labels = _labels(row.get(columns["labels"]))
     for ours, value in (("path", texts["path"]), ("labels", labels)):
         if not value:
             raise DataError(f"{where}: the column {columns[ours]!r} is empty.")
-    split = texts.get("split", "")
     return Clip(
-        path=folder / texts["path"],
+        path=folder / native_path(folder, texts["path"]),
         labels=labels,
-        split=SPLIT_NAMES.get(split.lower(), split) or None,
+        split=parse_split(texts.get("split", ""), where),
         fold=parse_fold(texts.get("fold", ""), where),
         group=texts.get("group") or None,
         where=where,
@@ -110,4 +110,4 @@ def _labels(value: Any) -> tuple[str, ...]:
     else:
         separator = next((mark for mark in SEPARATORS if mark in _text(value)), ";")
         names = [name.strip() for name in _text(value).split(separator)]
-    return tuple(dict.fromkeys(name for name in names if name))
+    return tuple(dict.fromkeys(label_text(name) for name in names if name))

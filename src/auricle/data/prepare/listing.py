@@ -9,13 +9,6 @@ from auricle.data.files import SHARD_INDEX, SHARD_MANIFEST
 from auricle.data.manifest import Clip, Manifest
 from auricle.errors import DataError
 
-# Names of splits in the wild (those of Hugging Face's AudioFolder) and in our manifests.
-SPLIT_NAMES = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
-    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
-}
-
 
 @dataclass(frozen=True)
 class Request:

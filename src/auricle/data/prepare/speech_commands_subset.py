@@ -6,6 +6,7 @@ splits are those of the table. A clip of silence has no speaker.
 
 from auricle.data.manifest import Clip, Manifest
 from auricle.data.prepare.listing import Listing, Request
+from auricle.data.reading import parse_split
 from auricle.data.table import read_rows
 
 TABLE = "clips.csv"
@@ -20,12 +21,13 @@ def list_clips(request: Request) -> Listing:
     table = request.folder / TABLE
     clips = []
     for line, row in read_rows(table, ("path", "label", "speaker", "split")):
+        where = f"{table}, line {line}"
         clip = Clip(
             path=request.folder / row["path"],
             labels=(row["label"],),
-            split=row["split"] or None,
+            split=parse_split(row["split"], where),
             group=row["speaker"] or None,
-            where=f"{table}, line {line}",
+            where=where,
         )
         clips.append(clip)
     return Listing(Manifest(table, tuple(clips)))
