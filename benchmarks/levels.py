@@ -16,8 +16,7 @@ from torch import Tensor
 from auricle import audio
 from auricle.data import Manifest, read
 from auricle.evaluation.evaluate import targets_of
-from auricle.evaluation.label_map import ByClass, by_class
-from auricle.evaluation.zero_shot import among_all_labels
+from auricle.evaluation.zero_shot import ByClass, among_all_labels, by_class
 from auricle.inference import Classifier
 
 MODELS = ("tagger", "tagger_tiny")

@@ -13,8 +13,7 @@ from rich.console import Console
 from auricle import data
 from auricle.errors import AudioError, CheckpointError, DataError
 from auricle.evaluation import agree, agreement_report
-from auricle.evaluation.agreement import shared_labels
-from auricle.evaluation.likeness import measure_likeness, places
+from auricle.evaluation.agreement import measure_likeness, places, shared_labels
 
 LABELS = ["a", "b", "c", "d", "e"]
 GROUPS = torch.arange(4)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from auricle.evaluation import curves
-from auricle.evaluation.judge import judge
+from auricle.evaluation import pictures as curves
+from auricle.evaluation.evaluate import judge
 
 
 def judged(num_classes, num_clips=80):

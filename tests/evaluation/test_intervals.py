@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from auricle.evaluation import classification_metrics, judge
-from auricle.evaluation.intervals import WeightedRanking, weighted_macro_f1, weighted_share
+from auricle.evaluation import classification_metrics
+from auricle.evaluation.bootstrap import WeightedRanking, weighted_macro_f1, weighted_share
+from auricle.evaluation.evaluate import judge, worst_clips
 from auricle.evaluation.metrics import correct_clips, found_classes
 
 NAMES = ["ant", "bee", "cat", "dog", "eel", "fox", "gnu"]
@@ -57,7 +58,7 @@ def test_a_class_without_positive_or_negative_clips_has_no_ranking():
 
 def test_judged_intervals_hold_the_metrics():
     scores, targets = drawn(300, single_label=True)
-    metrics = judge.judge(scores, targets, NAMES, torch.arange(300))
+    metrics = judge(scores, targets, NAMES, torch.arange(300))
     assert list(metrics["intervals"]) == [
         "accuracy",
         "top5_accuracy",
@@ -83,7 +84,7 @@ def test_the_worst_clips_are_those_most_surely_wrong():
         ]
     )
     targets = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 1, 0], [1, 0, 1]])
-    rows = judge.worst_clips(scores.double(), targets, ["a", "b", "c"])
+    rows = worst_clips(scores.double(), targets, ["a", "b", "c"])
     assert [(row["clip"], row["predicted"]) for row in rows] == [(2, "c"), (1, "a"), (3, "b")]
     assert rows[0]["score"] == pytest.approx(0.9)
     assert [row["own_score"] for row in rows] == pytest.approx([0.0, 0.3, 0.6])
@@ -91,12 +92,12 @@ def test_the_worst_clips_are_those_most_surely_wrong():
 
 def test_only_twenty_of_the_worst_are_listed():
     scores = torch.linspace(0.1, 0.9, 50)[:, None] * torch.tensor([[1.0, 0.0]])
-    rows = judge.worst_clips(scores, torch.tensor([[0, 1]]).expand(50, 2), ["a", "b"])
+    rows = worst_clips(scores, torch.tensor([[0, 1]]).expand(50, 2), ["a", "b"])
     assert [row["clip"] for row in rows] == list(range(49, 29, -1))
 
 
 def test_one_clip_can_be_judged():
-    metrics = judge.judge(
+    metrics = judge(
         torch.tensor([[0.2, 0.8]]), torch.tensor([[0, 1]]), ["a", "b"], torch.tensor([0])
     )
     assert metrics["intervals"] == {"accuracy": [1.0, 1.0], "macro_f1": [1.0, 1.0]}
@@ -105,5 +106,5 @@ def test_one_clip_can_be_judged():
 
 def test_a_perfect_mauc_has_an_infinite_d_prime():
     scores, targets = drawn(40, single_label=True)
-    metrics = judge.judge(targets.double(), targets, NAMES, torch.arange(40))
+    metrics = judge(targets.double(), targets, NAMES, torch.arange(40))
     assert metrics["intervals"]["d_prime"] == [math.inf, math.inf]

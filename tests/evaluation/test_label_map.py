@@ -9,7 +9,7 @@ import torch
 from auricle.convert import labels
 from auricle.data import Clip, Manifest
 from auricle.errors import ConfigError, DataError
-from auricle.evaluation.label_map import by_class, map_names
+from auricle.evaluation.zero_shot import by_class, map_names
 
 KNOWN = ["Dog", "Bark", "Cat", "Sea waves"]
 

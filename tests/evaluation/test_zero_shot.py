@@ -7,8 +7,7 @@ import torch
 
 from auricle.data import Clip, Manifest
 from auricle.errors import DataError
-from auricle.evaluation.label_map import ByClass
-from auricle.evaluation.zero_shot import among_all_labels, evaluate_zero_shot
+from auricle.evaluation.zero_shot import ByClass, among_all_labels, evaluate_zero_shot
 
 LABELS = ["Dog", "Bark", "Cat", "Waves", "Music", "Speech", "Wind"]
 SCORES = torch.tensor(

@@ -43,7 +43,7 @@ def ensemble(  # noqa: PLR0913 - one parameter for each option
     from rich.console import Console
 
     from auricle.evaluation import report
-    from auricle.evaluation.members import evaluate_ensemble, members_table
+    from auricle.evaluation.evaluate import evaluate_ensemble
     from auricle.inference import Ensemble  # here, so that --help does not wait for torch
 
     with report.prepared(out):
@@ -55,6 +55,6 @@ def ensemble(  # noqa: PLR0913 - one parameter for each option
         judging.finish(
             evaluation, out, asked | {"fold": fold, "without": without or [], "members": members}
         )
-    Console().print(members_table(members))
+    Console().print(report.members_table(members))
     if evaluation.failures:
         raise typer.Exit(1)

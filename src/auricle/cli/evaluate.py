@@ -61,8 +61,8 @@ def evaluate(  # noqa: PLR0913 - one parameter for each option
 
     from auricle import checkpoint
     from auricle.evaluation import evaluate as evaluate_clips
-    from auricle.evaluation import label_map, report
-    from auricle.evaluation.zero_shot import evaluate_zero_shot
+    from auricle.evaluation import report
+    from auricle.evaluation.zero_shot import by_class, evaluate_zero_shot
     from auricle.inference import Classifier, resolve  # here, so that --help waits for no torch
 
     with report.prepared(out):
@@ -75,9 +75,9 @@ def evaluate(  # noqa: PLR0913 - one parameter for each option
         decisions = list(found.config.thresholds) if found.config.thresholds else None
         judge: Callable[..., Evaluation] = partial(evaluate_clips, classifier)
         if classes is not None:
-            by_class = label_map.by_class(classifier, classes, manifest)
-            asked["label_map"] = {"name": classes, "labels": by_class.classes}
-            judge = partial(evaluate_zero_shot, by_class)
+            grouped = by_class(classifier, classes, manifest)
+            asked["label_map"] = {"name": classes, "labels": grouped.classes}
+            judge = partial(evaluate_zero_shot, grouped)
         with judging.counting(len(manifest.clips)) as progress:
             evaluation = judge(manifest, batch_size, decisions, progress)
         judging.finish(evaluation, out, asked)

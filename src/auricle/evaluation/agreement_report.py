@@ -1,6 +1,6 @@
 """An agreement on disk and on the screen.
 
-`agreement.json` holds what was asked and everything that `likeness` measures, tables last.
+`agreement.json` holds what was asked and everything that `measure_likeness` returns, tables last.
 `agreement.csv` holds a line for each clip: the best label and its score by the teacher and by the
 student, and where the student's best stands in the teacher's order.
 """
@@ -15,8 +15,7 @@ from rich.table import Table
 import auricle
 from auricle.data.table import write_rows
 from auricle.evaluation import report
-from auricle.evaluation.agreement import Agreement
-from auricle.evaluation.likeness import TOP, places
+from auricle.evaluation.agreement import TOP, Agreement, places
 
 JSON_FILE = "agreement.json"
 CLIPS_FILE = "agreement.csv"

@@ -1,9 +1,10 @@
-"""A classifier listens to the clips of a manifest, as it does for everyone, and is judged.
+"""Score the clips of a manifest as `predict` does, and measure: metrics, intervals, worst clips.
 
-Shapes: N clips, C classes.
+Shapes: B clips of a batch, N clips, K members of an ensemble, C classes.
 """
 
 import difflib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,13 +12,34 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from auricle import audio
 from auricle.data import Clip, Manifest
 from auricle.data.manifest import group_of
 from auricle.errors import NAMES_SHOWN, DataError, unknown_name
-from auricle.evaluation.bootstrap import number_groups
+from auricle.evaluation import bootstrap
+from auricle.evaluation.bootstrap import (
+    Metric,
+    WeightedRanking,
+    metric_intervals,
+    number_groups,
+    weighted_macro_f1,
+    weighted_share,
+)
+from auricle.evaluation.calibration import best_thresholds, calibration_error, reliability
 from auricle.evaluation.hearing import Failure, Heard, Progress, Scorer, hear, silent
-from auricle.evaluation.judge import judge
-from auricle.evaluation.metrics import require_torchmetrics
+from auricle.evaluation.metrics import (
+    TOP_CLASSES,
+    classification_metrics,
+    correct_clips,
+    found_classes,
+    is_single_label,
+    require_torchmetrics,
+)
+from auricle.inference import Ensemble
+
+SEED = 0  # of the intervals
+NUM_WORST = 20  # clips listed
+MEMBER_METRICS = ("accuracy", "top5_accuracy", "mAP", "mAUC", "d_prime", "macro_f1")
 
 
 @dataclass(frozen=True)
@@ -134,3 +156,138 @@ def targets_of(clips: Sequence[Clip], labels: Sequence[str]) -> Tensor:
     for row, clip in enumerate(clips):
         targets[row, [index_of[label] for label in clip.labels]] = 1
     return targets
+
+
+def judge(
+    scores: Tensor,
+    targets: Tensor,
+    labels: list[str],
+    groups: Tensor,
+    thresholds: list[float] | None = None,
+) -> dict[str, Any]:
+    """The metrics of `classification_metrics`, and besides, as plain JSON values:
+
+    calibration_error, reliability: of `calibration`.
+    intervals: the 95 % bootstrap interval of each metric; `resampled` says of what and how often.
+    classes: each row gets the thresholds of `best_thresholds`.
+    worst: the clips that are most surely wrong; see `worst_clips`.
+
+    Args:
+        scores: `(N, C)`.
+        targets: `(N, C)`, 1 where the clip has the label; every clip has one.
+        labels: C names.
+        groups: `(N,)`, numbered from 0: clips that are not independent.
+        thresholds: of the C classes of multi-label clips; None: 0.5 for all.
+
+    Raises:
+        MissingExtraError: torchmetrics is not installed.
+    """
+    metrics = classification_metrics(scores, targets, labels, thresholds)
+    scores, single_label = scores.double(), metrics["single_label"]
+    num_groups = int(groups.max()) + 1
+    unit = "clips" if num_groups == len(groups) else "groups"
+    metrics["calibration_error"] = calibration_error(scores, targets, single_label)
+    metrics["intervals"] = _intervals(scores, targets, groups, thresholds)
+    metrics["resampled"] = {"unit": unit, "number": num_groups, "rounds": bootstrap.ROUNDS}
+    metrics["reliability"] = reliability(scores, targets, single_label)
+    rows = zip(metrics["classes"], best_thresholds(scores, targets), strict=True)
+    metrics["classes"] = [row | chosen for row, chosen in rows]
+    metrics["worst"] = worst_clips(scores, targets, labels)
+    return metrics
+
+
+def _intervals(
+    scores: Tensor, targets: Tensor, groups: Tensor, thresholds: list[float] | None
+) -> dict[str, list[float]]:
+    found = found_classes(scores, is_single_label(targets), thresholds)
+    values: dict[str, Metric] = {"accuracy": weighted_share(correct_clips(scores, targets))}
+    if scores.shape[1] > TOP_CLASSES:
+        values["top5_accuracy"] = weighted_share(correct_clips(scores, targets, TOP_CLASSES))
+    ranking = WeightedRanking(scores, targets)
+    if ranking:
+        values |= {"mAP": ranking.mean_ap, "mAUC": ranking.mean_auc}
+    values["macro_f1"] = weighted_macro_f1(found, targets)
+    intervals = metric_intervals(values, groups, SEED)
+    if ranking:  # d' rises with the mAUC, so that its quantiles are those of the mAUC
+        ends = torch.tensor(intervals["mAUC"], dtype=torch.float64)
+        intervals["d_prime"] = (math.sqrt(2) * torch.special.ndtri(ends)).tolist()
+    return intervals
+
+
+def worst_clips(scores: Tensor, targets: Tensor, labels: list[str]) -> list[dict[str, Any]]:
+    """The wrong clips, most surely wrong first: at most 20.
+
+    A clip is wrong where the best-scored class is none of its own; how surely is the lead of that
+    class over the best-scored one of its own.
+
+    Returns:
+        rows of `clip` (its place, from 0), `predicted`, `score`, and `own_score`, the best score
+        of a class that the clip has.
+    """
+    own = scores.masked_fill(targets == 0, -math.inf).amax(dim=1)
+    best, predicted = scores.max(dim=1)
+    wrong = (targets.gather(1, predicted[:, None])[:, 0] == 0).nonzero()[:, 0]
+    order = (best - own)[wrong].argsort(descending=True, stable=True)
+    return [
+        {
+            "clip": index,
+            "predicted": labels[int(predicted[index])],
+            "score": best[index].item(),
+            "own_score": own[index].item(),
+        }
+        for index in wrong[order][:NUM_WORST].tolist()
+    ]
+
+
+def evaluate_ensemble(
+    ensemble: Ensemble, manifest: Manifest, batch_size: int = 32, progress: Progress = silent
+) -> tuple[Evaluation, list[dict[str, Any]]]:
+    """Like `evaluate`; and a row of metrics for each member, as plain JSON values.
+
+    A clip that one member cannot score is left out for all, so that every number is about the same
+    clips.
+    """
+    heard = listen(_Members(ensemble), manifest, batch_size, progress)
+    whole = replace(heard, scores=ensemble.join(heard.scores))
+    evaluation = measure(manifest, whole, ensemble.labels)
+    rows = []
+    members = zip(ensemble.names, ensemble.weights, heard.scores.unbind(dim=1), strict=True)
+    for name, weight, scores in members:
+        rows.append({"member": name, "weight": weight} | _numbers(scores, evaluation))
+    return evaluation, rows
+
+
+def _numbers(scores: Tensor, evaluation: Evaluation) -> dict[str, float | None]:
+    metrics = classification_metrics(scores, evaluation.targets, evaluation.labels)
+    numbers = {key: metrics[key] for key in MEMBER_METRICS if key in metrics}
+    single_label = metrics["single_label"]
+    numbers["calibration_error"] = calibration_error(scores, evaluation.targets, single_label)
+    # JSON knows no infinite number.
+    return {
+        key: None if value in (math.inf, -math.inf) else value for key, value in numbers.items()
+    }
+
+
+@dataclass(frozen=True)
+class _Members:
+    """The members of an ensemble, each with its own scores: `(B, K, C)` instead of `(B, C)`."""
+
+    ensemble: Ensemble
+
+    @property
+    def labels(self) -> list[str]:
+        return self.ensemble.labels
+
+    @property
+    def sample_rate(self) -> int:
+        return self.ensemble.sample_rate
+
+    @property
+    def window_seconds(self) -> float:
+        return self.ensemble.window_seconds
+
+    def score_waveforms(self, waveforms: list[Tensor]) -> Tensor:
+        return self.ensemble.score_members(waveforms)
+
+    def score_file(self, source: audio.Source) -> Tensor:
+        return self.ensemble.score_members_file(source)

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from auricle.checkpoint import Checkpoint
 from auricle.errors import CheckpointError, DataError
-from auricle.evaluation.agreement import Both, check_all_known
-from auricle.evaluation.likeness import log_odds
+from auricle.evaluation.agreement import Both, check_all_known, log_odds
 
 
 def match_moments(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,9 +15,13 @@ from urllib.parse import quote
 
 from auricle.data import Clip
 from auricle.evaluation.calibration import FEWEST_POSITIVES
-from auricle.evaluation.curves import draw_precision_recall, draw_reliability
 from auricle.evaluation.evaluate import Evaluation
-from auricle.evaluation.pictures import draw_classes, draw_confusion
+from auricle.evaluation.pictures import (
+    draw_classes,
+    draw_confusion,
+    draw_precision_recall,
+    draw_reliability,
+)
 
 SUMMARY = {  # key in metrics.json: title, what it means
     "accuracy": ("accuracy", "share of clips whose best-scored class is one of theirs"),

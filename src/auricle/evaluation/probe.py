@@ -17,11 +17,10 @@ from auricle.config import Settings
 from auricle.data import Manifest
 from auricle.data.manifest import group_of
 from auricle.evaluation import linear
-from auricle.evaluation.bootstrap import number_groups
+from auricle.evaluation.bootstrap import WeightedRanking, number_groups
 from auricle.evaluation.division import Division, divide, in_use
 from auricle.evaluation.evaluate import Evaluation, measure, targets_of
 from auricle.evaluation.hearing import Heard, Progress, hear, silent
-from auricle.evaluation.intervals import WeightedRanking
 from auricle.evaluation.metrics import correct_clips, is_single_label, require_torchmetrics
 from auricle.inference.embedder import Embedder
 

@@ -1,7 +1,7 @@
 """An evaluation on disk and on the screen: metrics.json, report.html, predictions.csv, tables.
 
 `metrics.json` holds what was asked (model, data, split, ...), the metrics under the names of
-`metrics.py` and `judge.py`, `failed` clips with their reasons, and the tables: `classes`,
+`metrics.py` and of `evaluate.judge`, `failed` clips with their reasons, and the tables: `classes`,
 `reliability`, `worst` and, for single-label data, `confusion_matrix` (rows: the clip's class,
 columns: the one heard). What is not defined is null, an infinite d' too; mAUC says which it is. The
 same evaluation gives the same bytes. `report.html` shows it all on one page.
@@ -266,3 +266,15 @@ def _interval(ends: list[float], as_share: bool) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def members_table(rows: list[dict[str, Any]]) -> Table:
+    """The rows of `evaluate_ensemble` for a terminal."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for place, key in enumerate(rows[0]):
+        title, _ = SUMMARY.get(key, (key, ""))
+        table.add_column(title, justify="right" if place else "left")
+    for row in rows:
+        name, *numbers = row.values()
+        table.add_row(escape(name), *("-" if n is None else f"{n:.3f}" for n in numbers))
+    return table
