@@ -10,7 +10,7 @@ import torch
 
 from auricle import audio, checkpoint
 from auricle.config import from_dict
-from auricle.data import measure_statistics, read, save_soft_targets
+from auricle.data import measure_statistics, read, save_soft_targets, trained_on
 from auricle.errors import CheckpointError, DataWarning, UserError
 from auricle.experiment import Recipe, new_folder, recipe_for_folder, run
 from auricle.experiment.run import build_checkpoint
@@ -106,12 +106,54 @@ def test_weights_that_do_not_fit_are_refused_before_any_sound_is_opened(
 def test_new_modules_and_a_new_head_learn_faster(manifest, initial, tmp_path):
     optimizer = {"learning_rate": 1e-9, "new_modules_factor": 1e7}
     training = {"epochs": 1, "batch_size": 2, "loss": "ce", "optimizer": optimizer}
-    data = {"source": str(manifest), "workers": 0, "labels": ["b", "a"]}
+    data = {"source": str(manifest), "workers": 0, "labels": ["b", "a", "c"]}
     tuned = recipe(manifest, initial_weights=str(initial), training=training, data=data)
     run(tuned, tmp_path / "tuned")
     before, after = checkpoint.load(initial).model, checkpoint.load(tmp_path / "tuned/best").model
     torch.testing.assert_close(after.norm.weight, before.norm.weight, atol=1e-6, rtol=0)
     assert (after.head.norm.weight - 1).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["ast", "mobilenet"])
+def test_labels_in_another_order_keep_their_rows_of_the_head(manifest, tmp_path, name):
+    model = MODEL if name == "ast" else {"name": name, "width": 0.1, "max_frames": 32}
+    first = recipe(manifest, model=model, front_end={"num_mels": 32})
+    labels = ["a", "b", "c"]
+    before, _ = build_checkpoint(first, labels, first.front_end.fbank())
+    checkpoint.save(before, tmp_path / "initial")
+    tuned = first.model_copy(update={"initial_weights": str(tmp_path / "initial"), "seed": 3})
+    order = ["c", "a", "b"]
+    after, new = build_checkpoint(tuned, order, first.front_end.fbank(), before)
+    assert (after.labels, new) == (order, set())
+    old, now = before.model.head.linear, after.model.head.linear
+    assert now.weight.equal(old.weight[[2, 0, 1]]) and now.bias.equal(old.bias[[2, 0, 1]])
+    sound = torch.randn(2, 4800, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(
+        after.eval().score(sound), before.eval().score(sound)[:, [2, 0, 1]], atol=1e-6, rtol=0
+    )
+
+
+def test_a_run_on_the_same_labels_in_another_order_does_not_speak_of_a_new_head(
+    manifest, initial, tmp_path, capsys
+):
+    data = {"source": str(manifest), "workers": 0, "labels": ["b", "a"]}
+    run(recipe(manifest, initial_weights=str(initial), data=data), tmp_path / "tuned")
+    assert "the head is new" not in capsys.readouterr().err
+
+
+def test_a_checkpoint_knows_the_clips_that_it_and_its_start_were_trained_on(
+    manifest, initial, tmp_path
+):
+    tuned = recipe(
+        manifest, initial_weights=str(initial), data={"source": str(manifest), "fold": 2}
+    )
+    run(tuned, tmp_path / "tuned")
+    clips = read(manifest)
+    for folder, counts in ((initial, (4, 0)), (tmp_path / "tuned" / "best", (4, 4))):
+        provenance = checkpoint.load(folder).config.provenance
+        found = [trained_on(provenance, clips.select(fold=fold)) for fold in (2, 1)]
+        assert tuple(found) == counts
+    assert "smallest" not in (initial / "README.md").read_text()
 
 
 def test_training_clips_are_cropped_and_validation_clips_are_heard_whole(
@@ -429,7 +471,7 @@ def test_what_a_killed_process_left_is_mended(manifest, tmp_path, monkeypatch):
 
 
 def test_a_new_head_is_said_in_one_line(manifest, initial, tmp_path, capsys):
-    data = {"source": str(manifest), "workers": 0, "labels": ["b", "a"]}
+    data = {"source": str(manifest), "workers": 0, "labels": ["b", "a", "c"]}
     capsys.readouterr()
     run(recipe(manifest, initial_weights=str(initial), data=data), tmp_path / "tuned")
     assert capsys.readouterr().err.splitlines()[0] == (

@@ -210,7 +210,8 @@ def _card(checkpoint: Checkpoint) -> str:
         task, what = "feature-extraction", "a start for training"
     lines = ["---", "library_name: auricle", f"pipeline_tag: {task}", "---", ""]
     lines += [f"# {config.model}, {what}", ""]
-    for title, values in (("Scores", config.metrics), ("Provenance", config.provenance)):
+    provenance = {key: value for key, value in config.provenance.items() if key != "trained_on"}
+    for title, values in (("Scores", config.metrics), ("Provenance", provenance)):
         if values:
             lines += [f"## {title}", "", "| | |", "|---|---|"]
             lines += [f"| {key} | {value} |" for key, value in values.items()] + [""]

@@ -4,6 +4,7 @@ from auricle.data.augmentation import Augmentation, AugmentationConfig
 from auricle.data.batching import Batch, ClipDataset, Fault, collate
 from auricle.data.clips import Clip, Span
 from auricle.data.durations import durations
+from auricle.data.fingerprint import TRAINED_ON, fingerprints, trained_on
 from auricle.data.manifest import Manifest, check_labels, leaks, read, write
 from auricle.data.mixing import Mixup, MixupConfig
 from auricle.data.overlap import Overlap, OverlapConfig
@@ -16,6 +17,7 @@ from auricle.data.statistics import measure_statistics
 __all__ = [
     "TEST",
     "TRAIN",
+    "TRAINED_ON",
     "VALIDATION",
     "Augmentation",
     "AugmentationConfig",
@@ -34,12 +36,14 @@ __all__ = [
     "collate",
     "draw_from_each",
     "durations",
+    "fingerprints",
     "leaks",
     "measure_statistics",
     "read",
     "save_soft_targets",
     "split_by_group",
     "split_name",
+    "trained_on",
     "warn_of_untrained",
     "write",
 ]

@@ -98,7 +98,7 @@ class _Parts(NamedTuple):
 def _build(recipe: Recipe, clips: Clips) -> _Parts:
     initial = inference.resolve(recipe.initial_weights) if recipe.initial_weights else None
     known = initial.labels if initial is not None and clips.are_labelled else []
-    if known and known != clips.labels:
+    if known and sorted(known) != sorted(clips.labels):
         text = f"{recipe.initial_weights}: its labels are not those of the data; the head is new."
         print(text, file=sys.stderr)
     if recipe.statistics == "dataset" and initial is not None:
@@ -106,6 +106,9 @@ def _build(recipe: Recipe, clips: Clips) -> _Parts:
         build_checkpoint(recipe, clips.labels, recipe.front_end.fbank(), initial)
     front_end = _front_end(recipe, clips, initial)
     trained, new_parameters = build_checkpoint(recipe, clips.labels, front_end, initial)
+    inherited = initial.config.provenance if initial is not None else None
+    provenance = {data.TRAINED_ON: data.fingerprints(clips.train, inherited)}
+    trained.config.provenance.update(provenance)
     if recipe.distillation is not None:
         return _Parts(trained, build_distillation(recipe, clips, trained, new_parameters))
     if recipe.pretraining is not None:
@@ -177,7 +180,7 @@ def build_checkpoint(
 ) -> tuple[Checkpoint, set[str]]:
     """The model to train, fresh or from initial weights, and its parameters that are new.
 
-    The head comes from the initial weights, too, where the classes are the same.
+    The head comes from the initial weights, too, where the classes are the same, in any order.
     """
     torch.manual_seed(recipe.seed)
     built = checkpoint.create(
@@ -190,9 +193,11 @@ def build_checkpoint(
     )
     if initial is None:
         return built, set()
-    with_head = initial.labels == labels
+    with_head = sorted(initial.labels) == sorted(labels)
     positions = recipe.initial_positions
     kept = models.transfer(initial.model, built.model, with_head, positions).kept
+    if with_head and initial.labels != labels:
+        models.reorder_classes(built.model, [initial.labels.index(label) for label in labels])
     new = {name for name, _ in built.model.named_parameters() if name in kept}
     if recipe.training.freeze == "backbone" and not new:
         raise ConfigError(

@@ -59,7 +59,7 @@ def _facts(described: Checkpoint) -> dict[str, Any]:
         "activation": config.activation,
         "labels": described.labels,
         "metrics": config.metrics,
-        "provenance": config.provenance,
+        "provenance": {k: v for k, v in config.provenance.items() if k != "trained_on"},
     }
 
 

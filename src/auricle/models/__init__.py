@@ -15,7 +15,7 @@ from auricle.models.model import ColumnEmbeddings, ColumnGrid, Model, ModelConfi
 from auricle.models.multiscale_ast import MULTISCALE_SIZES, MultiscaleAST, MultiscaleASTConfig
 from auricle.models.patches import adapt_positions
 from auricle.models.sizes import SIZES
-from auricle.models.transfer import InitialPositions, TransferReport, transfer
+from auricle.models.transfer import InitialPositions, TransferReport, reorder_classes, transfer
 
 
 @dataclass(frozen=True)
@@ -87,5 +87,6 @@ __all__ = [
     "build",
     "build_ham_ast",
     "configure",
+    "reorder_classes",
     "transfer",
 ]

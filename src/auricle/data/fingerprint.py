@@ -1,0 +1,92 @@
+"""Which clips a model was trained on, in a few kilobytes, so that a test on them is noticed.
+
+A clip is known by the name of its file and of the folder that this lies in, which survive a move,
+another format and packing. Of the hashes of all names the smallest are kept: a draw by chance, and
+the same draw of whatever is compared (Bar-Yossef et al. 2002).
+"""
+
+import base64
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auricle.data.clips import Clips, Joined
+from auricle.data.manifest import Manifest
+
+TRAINED_ON = "trained_on"  # in the provenance of a checkpoint
+MOST_NAMES = 1024  # kept of a set of clips
+MOST_SETS = 4  # kept of a model that began as another, that began as another, ...
+DIGEST_BYTES = 6
+
+
+def fingerprints(train: Manifest, initial: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """What the provenance of a model keeps of the clips that it is trained on.
+
+    Args:
+        initial: provenance of the model that it begins as.
+    """
+    digests = np.unique(_digests(train))
+    kept = digests[:MOST_NAMES].astype(">u8").view(np.uint8).reshape(-1, 8)[:, -DIGEST_BYTES:]
+    names = base64.b64encode(kept.tobytes()).decode("ascii")
+    own = {"clips": len(train.clips), "names": len(digests), "smallest": names}
+    return [own, *_stored(initial or {})][:MOST_SETS]
+
+
+def trained_on(provenance: Mapping[str, Any], manifest: Manifest) -> int | None:
+    """How many clips of `manifest` a model with this `provenance` was trained on, by their names.
+
+    Exact for a set of at most 1024 clips, an estimate for a larger one; None where the provenance
+    does not say what the model was trained on.
+    """
+    digests = _digests(manifest)
+    counts = []
+    for stored in _stored(provenance):
+        try:
+            packed = np.frombuffer(base64.b64decode(stored["smallest"]), np.uint8)
+            known = np.zeros((len(packed) // DIGEST_BYTES, 8), np.uint8)
+            known[:, -DIGEST_BYTES:] = packed.reshape(-1, DIGEST_BYTES)
+            smallest = known.view(">u8")[:, 0]
+            drawn = digests
+            if int(stored["names"]) > len(smallest):
+                drawn = digests[digests <= smallest[-1]]
+        except (KeyError, TypeError, ValueError, IndexError):
+            continue  # of another program, or damaged
+        share = np.isin(drawn, smallest).mean() if len(drawn) else 0.0
+        counts.append(round(share * len(digests)))
+    return max(counts, default=None)
+
+
+def _stored(provenance: Any) -> Iterator[dict[str, Any]]:
+    """The fingerprints in a provenance, those of the members of an average included."""
+    if isinstance(provenance, Mapping):
+        found = provenance.get(TRAINED_ON)
+        if isinstance(found, list):
+            yield from (each for each in found if isinstance(each, dict))
+        provenance = list(provenance.values())
+    if isinstance(provenance, list):
+        for each in provenance:
+            yield from _stored(each)
+
+
+def _digests(manifest: Manifest) -> NDArray[np.uint64]:
+    """A number for each clip, the same for the same name."""
+    digests = (
+        hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=DIGEST_BYTES).digest()
+        for name in _names(manifest)
+    )
+    return np.fromiter((int.from_bytes(each, "big") for each in digests), np.uint64)
+
+
+def _names(manifest: Manifest) -> Iterator[str]:
+    parts = manifest.clips.parts if isinstance(manifest.clips, Joined) else [manifest.clips]
+    for table in map(Clips.of, parts):
+        sources = table.columns.sources
+        spans = sources.spans(table.rows)
+        for (start, end), path in zip(spans, table.paths(), strict=True):
+            name = sources.block[start:end].decode("utf-8", "surrogateescape") or path
+            folder, _, file = os.path.abspath(name).rpartition("/")
+            yield f"{folder.rpartition('/')[2]}/{os.path.splitext(file)[0]}"
