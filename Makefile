@@ -2,11 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+OLDEST_PIP := .venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check \
+	--constraint constraints-oldest.txt
 
 # Waiting threads that spin fight over the cores of a shared machine.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test test-slow lint types check builtin clean
+.PHONY: demo test test-slow test-oldest lint types check builtin clean
 
 demo: .venv/runtime  ## name what is heard in a recording: make demo AUDIO=my.wav
 	@$(BIN)/python scripts/demo.py $(if $(AUDIO),"$(AUDIO)")
@@ -16,6 +18,10 @@ test: check  ## lint, types and the tests that every commit passes
 
 test-slow: .venv/development  ## the tests that take longer
 	$(BIN)/python -m pytest -m "slow and not gpu"
+
+test-oldest: .venv-oldest/installed  ## what needs no extra, with the oldest packages that are allowed
+	.venv-oldest/bin/python -m pytest tests/audio tests/features tests/models tests/inference \
+		tests/test_checkpoint.py --ignore tests/inference/test_plot.py
 
 check: lint types
 
@@ -40,5 +46,11 @@ builtin: .venv/development  ## train the shipped models anew (hours): docs/resul
 	$(PIP) --editable '.[dev]'
 	@touch $@
 
+.venv-oldest/installed: pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv .venv-oldest
+	$(OLDEST_PIP) torch
+	$(OLDEST_PIP) --editable . pytest
+	@touch $@
+
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-oldest
