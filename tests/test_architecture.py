@@ -12,7 +12,7 @@ import auricle
 ROOT = Path(auricle.__file__).parent
 LAYERS = [  # lowest first; rooms on one line do not know each other: docs/architecture.md
     {"errors"},
-    {"config", "atomic"},
+    {"config", "atomic", "padding"},
     {"audio", "features", "models"},
     {"checkpoint", "data"},
     {"convert", "averaging"},
@@ -101,6 +101,17 @@ def test_the_door_does_not_import_torch(module):
     code = f"import sys, {module}; print(sorted({{'torch', 'numpy'}} & sys.modules.keys()))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (answer.stdout.strip(), answer.stderr) == ("[]", "")
+
+
+def test_the_path_through_ast_is_in_six_files():
+    """What a reader has to open for `AST.forward`: the file and all that it needs, but settings."""
+    needed, names = set(), {"auricle.models.ast"}
+    while names:
+        needed |= names
+        paths = [ROOT / (name.removeprefix("auricle.").replace(".", "/") + ".py") for name in names]
+        found = {name.rpartition(".")[0] for path in paths for name in imports(path)}
+        names = {n for n in found if n.startswith(("auricle.models.", "auricle.padding"))} - needed
+    assert len(needed) <= 6, sorted(needed)
 
 
 def test_no_room_is_a_drawer():

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from auricle.models.blocks import READOUTS
-from auricle.models.channel_attention import ChannelAttention, ChannelAttentionConfig
-from auricle.models.packing import TokenLayout
+from auricle.models.ham_ast import ChannelAttention, ChannelAttentionConfig
+from auricle.models.model import READOUTS
+from auricle.models.patches import TokenLayout
 
 LAYOUT = TokenLayout(num_prefix=2, rows=3, columns=4, column_counts=None)
 

@@ -6,15 +6,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from auricle.models.conformer import (
+    ClipNorm,
     ConformerBlock,
     ConformerConfig,
     ConvolutionModule,
+    RelativePositions,
+    RotaryPositions,
     SequenceConvolution,
 )
 from auricle.models.encoder import SelfAttention
-from auricle.models.masked_norms import ClipNorm
-from auricle.models.packing import TokenLayout
-from auricle.models.token_positions import RelativePositions, RotaryPositions
+from auricle.models.patches import TokenLayout
 
 
 def layout(rows=2, columns=6, prefix=1, counts=None):

@@ -118,7 +118,7 @@ def test_a_block_without_its_residual_outputs_passes_its_input_on(name, settings
             columns = models.mobilenet.Columns(None)
             torch.testing.assert_close(block(maps, columns)[0], maps, rtol=0, atol=0)
         elif name == "multiscale_ast":
-            layout = models.packing.TokenLayout(0, 4, 6, None)
+            layout = models.patches.TokenLayout(0, 4, 6, None)
             tokens = torch.randn(2, 24, block.attention.output.out_features)
             torch.testing.assert_close(block(tokens, layout)[0], tokens, rtol=0, atol=0)
         else:

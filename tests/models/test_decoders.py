@@ -15,7 +15,7 @@ from auricle.models.decoders import (
     TransformerDecoder,
     TransformerDecoderConfig,
 )
-from auricle.models.packing import TimeMajorLayout, TokenLayout
+from auricle.models.patches import TimeMajorLayout, TokenLayout
 
 ROWS, COLUMNS, WIDTH, GROUPS, HEADS = 3, 5, 16, 4, 2
 LAYOUTS = [TokenLayout, TimeMajorLayout]

@@ -9,8 +9,7 @@ from torch import nn
 
 from auricle import models
 from auricle.errors import ConfigError
-from auricle.models.columns import BatchNorm, Columns
-from auricle.models.mobilenet import round_channels
+from auricle.models.mobilenet import BatchNorm, Columns, round_channels
 
 FRAME_COUNTS = torch.tensor([1, 500, 97, 32, 33])
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import torch
 
-from auricle.models.packing import TimeMajorLayout, TokenLayout
+from auricle.models.patches import TimeMajorLayout, TokenLayout
 
 
 def numbered(batch, rows, columns):

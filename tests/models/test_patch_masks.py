@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from auricle.errors import ConfigError
-from auricle.models.packing import TimeMajorLayout
 from auricle.models.patch_masks import (
     PADDING,
     clones_of,
@@ -14,8 +13,8 @@ from auricle.models.patch_masks import (
     hidden_places,
     num_kept,
     put_back,
-    take,
 )
+from auricle.models.patches import TimeMajorLayout, take
 
 ROWS = 8
 

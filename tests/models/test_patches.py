@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from auricle.models.patches import PatchEmbedding, adapt_positions, grid_length
+from auricle.models import adapt_positions
+from auricle.models.patches import PatchEmbedding, grid_length
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,7 @@ import torch
 
 from auricle import models
 from auricle.errors import ConfigError
-from auricle.models.packing import TokenLayout
-from auricle.models.patchout import leave_out
+from auricle.models.patches import TokenLayout, leave_out
 
 SMALL = {
     "num_classes": 3,
@@ -106,7 +105,7 @@ def test_a_clip_does_not_depend_on_its_neighbours(conformer, monkeypatch):
         ]
         return torch.nn.utils.rnn.pad_sequence(kept, batch_first=True, padding_value=-1)
 
-    monkeypatch.setattr("auricle.models.patchout._draw", last_ones)
+    monkeypatch.setattr("auricle.models.patches._draw", last_ones)
     settings = {"num_blocks": 1, "start": "standard", "dropout": 0.0, **conformer}
     torch.manual_seed(0)
     model = models.build("ham_ast", {**SMALL, "conformer": settings, "patchout": 0.5})

@@ -22,7 +22,7 @@ from auricle.inference import names, windows
 from auricle.inference.classifier import MAX_BATCH_SAMPLES
 from auricle.inference.windows import Window
 from auricle.models import PatchTransformer
-from auricle.models.masked_statistics import deviation_over, mean_over
+from auricle.padding import deviation_over, mean_over
 
 LOG_MEL = "log-mel"  # the name of the baseline
 LOG_MEL_SECONDS = 30.0  # that it hears in one piece

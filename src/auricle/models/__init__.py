@@ -8,14 +8,24 @@ from auricle.config import from_dict
 from auricle.errors import ConfigError, unknown_name
 from auricle.models.asda import ASDA, ASDA_SIZES, ASDAConfig
 from auricle.models.ast import AST, ASTConfig
-from auricle.models.blocks import PatchTransformer
 from auricle.models.ham_ast import HAMASTConfig, build_ham_ast
 from auricle.models.mobilenet import WIDTHS, MobileNet, MobileNetConfig
-from auricle.models.model import ColumnEmbeddings, ColumnGrid, Model, ModelConfig
+from auricle.models.model import (
+    SIZES,
+    ColumnEmbeddings,
+    ColumnGrid,
+    Model,
+    ModelConfig,
+    PatchTransformer,
+)
 from auricle.models.multiscale_ast import MULTISCALE_SIZES, MultiscaleAST, MultiscaleASTConfig
-from auricle.models.patches import adapt_positions
-from auricle.models.sizes import SIZES
-from auricle.models.transfer import InitialPositions, TransferReport, reorder_classes, transfer
+from auricle.models.transfer import (
+    InitialPositions,
+    TransferReport,
+    adapt_positions,
+    reorder_classes,
+    transfer,
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +34,7 @@ class ModelEntry:
 
     Attributes:
         sizes: settings of the published sizes, by name.
-        front_end: the kind of filterbank that the published sizes hear through.
+        front_end: the kind of filterbank with which the published sizes were trained.
     """
 
     config: type[ModelConfig]

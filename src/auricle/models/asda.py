@@ -15,13 +15,25 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from auricle.models.blocks import PatchTransformer, TransformerConfig, build_block, build_head
 from auricle.models.differential_attention import DifferentialConfig, check_heads
 from auricle.models.encoder import Encoder, PostNormBlock, initialize_linear_layers
-from auricle.models.model import Part, all_whole, check_mels, check_shortest
-from auricle.models.packing import TimeMajorLayout, TokenLayout
-from auricle.models.patches import PatchEmbedding, SinCosPositions, check_patches, grid_length
-from auricle.models.sizes import SIZES
+from auricle.models.model import (
+    SIZES,
+    Part,
+    PatchTransformer,
+    TransformerConfig,
+    build_block,
+    build_head,
+    check_mels,
+    check_shortest,
+)
+from auricle.models.patches import (
+    PatchEmbedding,
+    SinCosPositions,
+    TimeMajorLayout,
+    check_patches,
+    grid_length,
+)
 
 ASDA_SIZES: dict[str, dict[str, Any]] = {
     **SIZES,
@@ -75,7 +87,7 @@ class ASDAConfig(TransformerConfig):
 class ASDA(PatchTransformer):
     """Features `(B, T, M)` to logits `(B, C)`; frames past `frame_counts` have no influence.
 
-    Frames that do not fill a patch are not heard.
+    Frames that do not fill a patch are left out.
     """
 
     def __init__(self, config: ASDAConfig):
@@ -99,20 +111,16 @@ class ASDA(PatchTransformer):
         check_mels(features, self.config)
         check_shortest(features, frame_counts, self.config.patch[1])
         grid = self.patches(features)
-        columns, counts = grid.shape[2], None
-        if frame_counts is not None and not all_whole(frame_counts, features.shape[1]):
-            counts = torch.div(frame_counts, self.config.patch[1], rounding_mode="floor")
+        columns = grid.shape[2]
+        counts = self.patches.column_counts(frame_counts, features.shape[1])
         layout = TimeMajorLayout(1, self.config.rows, columns, counts)
         return layout.pack(grid + self.positions(columns)), layout
 
-    def encode_patches(self, patches: Tensor, layout: TokenLayout) -> Tensor:
-        mask = layout.attention_mask(patches.device)
-        encoded: Tensor = self.encoder(self._with_cls(patches), mask)
-        return encoded
-
-    def trace_patches(self, patches: Tensor, layout: TokenLayout) -> list[Tensor]:
-        mask = layout.attention_mask(patches.device)
-        return self.encoder.trace(self._with_cls(patches), mask)[1]
+    def with_prefix(self, patches: Tensor) -> Tensor:
+        """Cls, which has no position, before the patches, and the norm before the first block."""
+        cls = self.prefix_tokens.expand(len(patches), -1, -1)
+        normed: Tensor = self.context_norm(torch.cat([cls, patches], dim=1))
+        return normed
 
     def num_tokens(self, frames: int) -> int:
         """Length of the sequence for a clip of `frames` frames, cls included."""
@@ -124,12 +132,3 @@ class ASDA(PatchTransformer):
         others: list[Part] = [self.prefix_tokens, self.patches, self.context_norm, self.head]
         blocks: list[list[Part]] = [[block] for block in self.encoder.blocks]
         return [*blocks, others]
-
-    def residual_outputs(self) -> list[list[nn.Module]]:
-        return self.encoder.residual_outputs()
-
-    def _with_cls(self, patches: Tensor) -> Tensor:
-        """Cls, which has no position, before the patches, and the norm before the first block."""
-        cls = self.prefix_tokens.expand(len(patches), -1, -1)
-        normed: Tensor = self.context_norm(torch.cat([cls, patches], dim=1))
-        return normed

@@ -13,26 +13,27 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from auricle.models.blocks import (
+from auricle.models.differential_attention import check_heads
+from auricle.models.encoder import Encoder, EncoderBlock, initialize_linear_layers
+from auricle.models.model import (
+    ColumnGrid,
+    Part,
     PatchTransformer,
     Readout,
     TransformerConfig,
     build_block,
     build_head,
+    check_clips,
 )
-from auricle.models.differential_attention import check_heads
-from auricle.models.encoder import Encoder, EncoderBlock, initialize_linear_layers
-from auricle.models.model import ColumnGrid, Part, all_whole
-from auricle.models.packing import TokenLayout
 from auricle.models.patches import (
     PatchEmbedding,
     Positions,
-    check_clips,
+    TokenLayout,
     check_patches,
     grid_length,
+    leave_out,
     stem_factor,
 )
-from auricle.models.patchout import leave_out
 
 Side = tuple[int, int]
 
@@ -133,24 +134,17 @@ class AST(PatchTransformer):
         self, features: Tensor, frame_counts: Tensor | None = None
     ) -> tuple[Tensor, TokenLayout]:
         config = self.config
-        check_clips(features, frame_counts, config, config.patch[1], config.stride[1])
+        check_clips(features, frame_counts, config, self.patches)
         grid = self.patches(features)[:, :, : config.columns]
-        layout = self._layout(grid, frame_counts, features.shape[1])
+        counts = self.patches.column_counts(frame_counts, features.shape[1])
+        layout = TokenLayout(config.num_prefix_tokens, config.rows, grid.shape[2], counts)
         return layout.pack(grid + self.positions.grid[:, : layout.columns]), layout
 
-    def encode_patches(self, patches: Tensor, layout: TokenLayout) -> Tensor:
-        mask = layout.attention_mask(patches.device)
-        return self._finish(self.encoder(self._with_prefix(patches), mask), layout)
-
-    def trace_patches(self, patches: Tensor, layout: TokenLayout) -> list[Tensor]:
-        mask = layout.attention_mask(patches.device)
-        return self.encoder.trace(self._with_prefix(patches), mask)[1]
-
-    def _with_prefix(self, patches: Tensor) -> Tensor:
+    def with_prefix(self, patches: Tensor) -> Tensor:
         prefix = (self.prefix_tokens + self.positions.prefix).expand(len(patches), -1, -1)
         return torch.cat([prefix, patches], dim=1)
 
-    def _finish(self, tokens: Tensor, layout: TokenLayout) -> Tensor:
+    def finish(self, tokens: Tensor, layout: TokenLayout) -> Tensor:
         for stage in self.before_norm.values():
             tokens = stage(tokens, layout)
         tokens = self.norm(tokens)
@@ -168,14 +162,3 @@ class AST(PatchTransformer):
         after: list[Part] = [self.before_norm, self.norm, self.after_norm, self.head]
         blocks: list[list[Part]] = [[block] for block in self.encoder.blocks]
         return [before, *blocks, after]
-
-    def residual_outputs(self) -> list[list[nn.Module]]:
-        return self.encoder.residual_outputs()
-
-    def _layout(self, grid: Tensor, frame_counts: Tensor | None, frames: int) -> TokenLayout:
-        rows, columns = grid.shape[1:3]
-        counts = None
-        if frame_counts is not None and not all_whole(frame_counts, frames):
-            patch, stride = self.config.patch[1], self.config.stride[1]
-            counts = torch.div(frame_counts - patch, stride, rounding_mode="floor") + 1
-        return TokenLayout(self.config.num_prefix_tokens, rows, columns, counts)

@@ -1,11 +1,13 @@
 """Conformer blocks (Gulati et al. 2020) over packed patch tokens, as HAM-AST uses them.
 
 The HAM paper leaves open how a sequence model for speech frames is put on a two-dimensional patch
-grid after a pretrained encoder. Every choice is an entry of a table here; the defaults keep the
-function of the encoder at the start.
+grid after a pretrained encoder. Every choice is an entry of a table at the end of this file; the
+defaults keep the function of the encoder at the start. Norms inside the convolution and positions
+inside the attention are not disturbed by padding.
 
 Shapes: B clips, P prefix tokens, N patch tokens, D width, H heads, K head width; the grid of
-patches has F rows (frequency) and T columns (time).
+patches has F rows (frequency) and C columns (time); `valid` `(B, N)` or `(1, N)` is True where a
+token belongs to its clip.
 """
 
 from collections.abc import Callable
@@ -18,10 +20,10 @@ from torch.nn import functional as F
 
 from auricle.config import Settings
 from auricle.models.encoder import DropPath, FeedForward, SelfAttention, initialize_linear_layers
-from auricle.models.masked_norms import CONVOLUTION_NORMS
-from auricle.models.packing import TokenLayout
-from auricle.models.token_positions import TOKEN_POSITIONS
+from auricle.models.patches import TokenLayout
 
+FARTHEST = 64  # rows or columns; tokens farther from each other share one relative position
+ROTARY_BASE = 10_000.0  # Su et al. 2021 (RoFormer), section 3.2.2
 LAYER_SCALE = 1e-4  # Touvron et al. 2021 (CaiT), section 2.1, for 24 layers and more
 
 
@@ -183,8 +185,122 @@ class GridConvolution(nn.Module):
         self.filters = nn.Conv2d(width, width, kernel, padding=padding, groups=width)
 
     def forward(self, tokens: Tensor, layout: TokenLayout) -> Tensor:
-        image = layout.unpack(tokens).permute(0, 3, 1, 2)  # (B, D, F, T)
+        image = layout.unpack(tokens).permute(0, 3, 1, 2)  # (B, D, F, C)
         return layout.pack(self.filters(image).permute(0, 2, 3, 1))
+
+
+class TokenNorm(nn.Module):
+    """LayerNorm over the channels of each token: independent of batch and padding."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.affine = nn.LayerNorm(width)
+
+    def forward(self, tokens: Tensor, valid: Tensor) -> Tensor:
+        return self.affine(tokens)
+
+
+class BatchNorm(nn.Module):
+    """Over all valid tokens of the batch, channel by channel (Gulati et al. 2020)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.affine = nn.BatchNorm1d(width)
+
+    def forward(self, tokens: Tensor, valid: Tensor) -> Tensor:
+        chosen = valid.expand(tokens.shape[:2])
+        normalised = tokens.new_zeros(tokens.shape)
+        normalised[chosen] = self.affine(tokens[chosen])
+        return normalised
+
+
+class ClipNorm(nn.Module):
+    """Over all valid tokens and channels of each clip: GroupNorm with one group."""
+
+    def __init__(self, width: int, epsilon: float = 1e-5):
+        super().__init__()
+        self.epsilon = epsilon
+        self.affine = nn.GroupNorm(1, width)  # holds weight and bias under their usual names
+
+    def forward(self, tokens: Tensor, valid: Tensor) -> Tensor:
+        weights = valid[..., None].to(tokens.dtype)
+        count = weights.sum(dim=(1, 2), keepdim=True) * tokens.shape[2]
+        mean = (tokens * weights).sum(dim=(1, 2), keepdim=True) / count
+        centred = (tokens - mean) * weights
+        variance = centred.square().sum(dim=(1, 2), keepdim=True) / count
+        normalised = centred * (variance + self.epsilon).rsqrt()
+        return normalised * self.affine.weight + self.affine.bias
+
+
+Attended = tuple[Tensor, Tensor, Tensor | None]  # query, key, mask
+
+
+class NoPositions(nn.Module):
+    """The positions added to the patches are all there is."""
+
+    def __init__(self, num_heads: int, head_width: int):
+        super().__init__()
+
+    def forward(
+        self, query: Tensor, key: Tensor, mask: Tensor | None, layout: TokenLayout
+    ) -> Attended:
+        return query, key, mask
+
+
+class RelativePositions(nn.Module):
+    """A learned number for every distance in rows and in columns, added to the score (T5 style).
+
+    Source: Raffel et al. 2020, section 2.1, one table an axis; distances beyond 64 share an entry.
+    """
+
+    def __init__(self, num_heads: int, head_width: int):
+        super().__init__()
+        self.rows = nn.Parameter(torch.zeros(num_heads, 2 * FARTHEST + 1))
+        self.columns = nn.Parameter(torch.zeros(num_heads, 2 * FARTHEST + 1))
+
+    def forward(
+        self, query: Tensor, key: Tensor, mask: Tensor | None, layout: TokenLayout
+    ) -> Attended:
+        rows, columns = layout.coordinates(query.device)
+        bias = self.rows[:, _distances(rows)] + self.columns[:, _distances(columns)]
+        bias = bias.transpose(0, 1)  # (B or 1, H, N, N)
+        bias = F.pad(bias, (layout.num_prefix, 0, layout.num_prefix, 0)).to(query.dtype)
+        if mask is not None:
+            bias = bias.masked_fill(~mask, -torch.inf)
+        return query, key, bias
+
+
+class RotaryPositions(nn.Module):
+    """Rotate query and key: half of the channels by a token's row, half by its column."""
+
+    def __init__(self, num_heads: int, head_width: int):
+        super().__init__()
+        self.pairs = head_width // 4  # an axis turns this many pairs of channels
+
+    def forward(
+        self, query: Tensor, key: Tensor, mask: Tensor | None, layout: TokenLayout
+    ) -> Attended:
+        # Not in 16 bits: the angle of the hundredth column would be off by more than 0.1.
+        dtype = torch.promote_types(query.dtype, torch.float32)
+        steps = torch.arange(self.pairs, device=query.device, dtype=dtype)
+        speeds = ROTARY_BASE ** (-steps / self.pairs)
+        coordinates = torch.stack(layout.coordinates(query.device), dim=-1).to(dtype)
+        angles = (coordinates[..., None] * speeds).flatten(2)  # (B or 1, N, 2 * pairs)
+        angles = F.pad(angles, (0, 0, layout.num_prefix, 0))[:, None]
+        return self._rotate(query, angles), self._rotate(key, angles), mask
+
+    def _rotate(self, heads: Tensor, angles: Tensor) -> Tensor:
+        size = 2 * self.pairs
+        first, second, rest = heads.split([size, size, heads.shape[-1] - 2 * size], dim=-1)
+        cosine, sine = angles.cos().to(heads.dtype), angles.sin().to(heads.dtype)
+        turned = [first * cosine - second * sine, first * sine + second * cosine, rest]
+        return torch.cat(turned, dim=-1)
+
+
+def _distances(coordinates: Tensor) -> Tensor:
+    """Index of the distance between every two coordinates `(B, N)`: `(B, N, N)`."""
+    distances = coordinates[:, None, :] - coordinates[:, :, None]
+    return distances.clamp(-FARTHEST, FARTHEST) + FARTHEST
 
 
 def _start_at_zero(block: ConformerBlock, width: int) -> None:
@@ -213,4 +329,16 @@ STARTS: dict[str, Callable[[ConformerBlock, int], None]] = {
     "zero": _start_at_zero,
     "layer_scale": _start_with_layer_scale,
     "standard": _start_as_built,
+}
+
+CONVOLUTION_NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "layer_norm": TokenNorm,
+    "batch_norm": BatchNorm,
+    "group_norm": ClipNorm,
+}
+
+TOKEN_POSITIONS: dict[str, Callable[[int, int], nn.Module]] = {
+    "none": NoPositions,
+    "relative": RelativePositions,
+    "rotary": RotaryPositions,
 }

@@ -1,6 +1,6 @@
-"""Decoders of masked pretraining: from what a student saw to what was hidden.
+"""Decoders of masked pretraining: from the visible patches to the masked ones.
 
-Shapes: B clips, F rows (frequency), T columns (time), N patch places, D width.
+Shapes: B clips, F rows (frequency), C columns (time), N patches, D width.
 """
 
 import torch
@@ -9,10 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from auricle.config import Settings
-from auricle.models.columns import Columns
 from auricle.models.encoder import EncoderBlock, SelfAttention, initialize_linear_layers
-from auricle.models.packing import TokenLayout
-from auricle.models.patches import sin_cos_positions
+from auricle.models.patches import TokenLayout, sin_cos_positions
+from auricle.padding import inside
 
 
 class ConvDecoderConfig(Settings):
@@ -33,8 +32,7 @@ class ConvDecoderConfig(Settings):
 class ConvDecoder(nn.Module):
     """Convolutions over the patch grid, each in a residual path, then one linear layer.
 
-    Input: tokens `(B, N, D)`, something in every place of a clip, and where they stand; output of
-    the same shape. What lies beyond a clip has no influence.
+    Tokens `(B, N, D)` of all patches of a clip to the same shape; padding has no influence.
 
     Source: EAT (Chen et al. 2024, section 2.3), as released: LayerNorm over channels without
     weights, exact GELU.
@@ -49,11 +47,13 @@ class ConvDecoder(nn.Module):
         self.output = nn.Linear(width, width)
 
     def forward(self, tokens: Tensor, layout: TokenLayout) -> Tensor:
-        columns = Columns(layout.column_counts)
-        maps = layout.unpack(tokens).permute(0, 3, 1, 2)  # (B, D, F, T)
+        maps = layout.unpack(tokens).permute(0, 3, 1, 2)  # (B, D, F, C)
+        counts = layout.column_counts
+        outside = None if counts is None else ~inside(counts, layout.columns)[:, None, None]
         for convolution in self.convolutions:
-            heard = convolution(columns.clear(maps)).movedim(1, 3)
-            maps = maps + F.gelu(F.layer_norm(heard, heard.shape[-1:])).movedim(3, 1)
+            inputs = maps if outside is None else maps.masked_fill(outside, 0)
+            outputs = convolution(inputs).movedim(1, 3)
+            maps = maps + F.gelu(F.layer_norm(outputs, outputs.shape[-1:])).movedim(3, 1)
         decoded: Tensor = self.output(layout.pack(maps.permute(0, 2, 3, 1)))
         return decoded
 
@@ -67,9 +67,9 @@ class TransformerDecoderConfig(Settings):
 
 
 class TransformerDecoder(nn.Module):
-    """Blocks that let hidden places ask what was seen: tokens `(B, N, D)` to the same shape.
+    """Transformer blocks over visible and masked tokens: `(B, N, D)` to the same shape.
 
-    Fixed sines tell where a token stands. Source: Baade et al. 2022 (MAE-AST), section 3.1.
+    Fixed sines give a token its position. Source: Baade et al. 2022 (MAE-AST), section 3.1.
     """
 
     def __init__(self, config: TransformerDecoderConfig, width: int):
@@ -93,7 +93,7 @@ class TransformerDecoder(nn.Module):
 
 
 def fresh_token(width: int) -> nn.Parameter:
-    """What stands in for hidden patches, and learns."""
+    """The learned token in place of masked patches."""
     token = nn.Parameter(torch.empty(width))
     nn.init.normal_(token, std=0.02)
     return token

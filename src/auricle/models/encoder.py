@@ -63,7 +63,7 @@ class SelfAttention(Attention):
         return query, key, value
 
     def mix(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """What every token takes from the others: `(B, N, D)`."""
+        """The attended values of every token, projected: `(B, N, D)`."""
         mixed = attend(query, key, value, mask)
         return self.dropout(self.output(mixed.transpose(1, 2).flatten(2)))
 
@@ -86,7 +86,7 @@ class FeedForward(nn.Module):
 class DropPath(nn.Module):
     """Leave a residual branch `(B, N, D)` out of whole clips at random, in train mode.
 
-    What stays is scaled up, so that its mean is as in eval mode. Source: Huang et al. 2016
+    The others are scaled up, so that the mean is as in eval mode. Source: Huang et al. 2016
     (stochastic depth), for each clip instead of each batch.
     """
 
@@ -102,7 +102,7 @@ class DropPath(nn.Module):
 
 
 class EncoderBlock(nn.Module):
-    """Attention, then a perceptron, each behind a norm and in a residual path (pre-LN ViT block).
+    """Attention, then an MLP, each behind a norm and in a residual path (pre-LN ViT block).
 
     Args:
         attention: the token mixer; a paper that changes attention changes only this.
@@ -133,10 +133,10 @@ class EncoderBlock(nn.Module):
         return [self.attention.output, self.mlp.contract]
 
     def trace(self, tokens: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """What `forward` gives, and what the perceptron says of every token, both `(B, N, D)`."""
+        """The output of `forward` and that of the MLP before its sum, both `(B, N, D)`."""
         tokens = tokens + self.drop_path(self.attention(self.attention_norm(tokens), mask))
-        said = self.mlp(self.mlp_norm(tokens))
-        return tokens + self.drop_path(said), said
+        change = self.mlp(self.mlp_norm(tokens))
+        return tokens + self.drop_path(change), change
 
 
 class PostNormBlock(EncoderBlock):
@@ -148,8 +148,8 @@ class PostNormBlock(EncoderBlock):
 
     def trace(self, tokens: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         tokens = self.attention_norm(tokens + self.drop_path(self.attention(tokens, mask)))
-        said = self.mlp(tokens)
-        return self.mlp_norm(tokens + self.drop_path(said)), said
+        change = self.mlp(tokens)
+        return self.mlp_norm(tokens + self.drop_path(change)), change
 
 
 class Encoder(nn.Module):
@@ -170,13 +170,13 @@ class Encoder(nn.Module):
         return [block.residual_outputs() for block in blocks]
 
     def trace(self, tokens: Tensor, mask: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
-        """What `forward` gives, and what each block's perceptron said, `(B, N, D)` all."""
-        said = []
-        for block in self.blocks:
-            assert isinstance(block, EncoderBlock), "only these can say it"
-            tokens, here = block.trace(tokens, mask)
-            said.append(here)
-        return tokens, said
+        """The output of `forward`, and each block's MLP output, `(B, N, D)` all."""
+        changes = []
+        blocks: Any = self.blocks
+        for block in blocks:
+            tokens, change = block.trace(tokens, mask)
+            changes.append(change)
+        return tokens, changes
 
 
 def initialize_linear_layers(module: nn.Module) -> None:

@@ -1,17 +1,38 @@
 """HAM-AST, the hybrid attention module on AST (Liu, Zhang, Makino 2025, NCSP'25).
 
-Transformer blocks, then Conformer blocks, then a channel attention over max- and mean-pooled
-features weighs what the head reads. What the paper leaves open: `docs/ham.md`.
+Transformer blocks, then Conformer blocks (`conformer.py`), then a channel attention over max- and
+mean-pooled features weighs what the head reads. The paper pools in parallel, combines, normalises
+and weights the channels (section 3.2); what it leaves open is a table here, and discussed in
+`docs/ham.md`. The idea goes back to squeeze-and-excitation (Hu et al. 2018) and to context-aware
+masking in CAM++ (Wang et al. 2023).
+
+Shapes: B clips, P prefix tokens, N patch tokens, D width.
 """
 
-from typing import Self
+from collections.abc import Callable
+from typing import Literal, Self
 
-from pydantic import model_validator
-from torch import nn
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
 
+from auricle.config import Settings
 from auricle.models.ast import AST, ASTConfig
-from auricle.models.channel_attention import ChannelAttention, ChannelAttentionConfig
 from auricle.models.conformer import ConformerConfig, ConformerStack
+from auricle.models.patches import TokenLayout
+
+
+class ChannelAttentionConfig(Settings):
+    """Settings of the channel attention; `docs/ham.md` says what the paper leaves open."""
+
+    place: Literal["after_norm", "before_norm"] = "after_norm"  # of the encoder's final norm
+    pooling: Literal["patches", "with_prefix", "segments"] = "patches"
+    combination: Literal["sum", "concatenation", "learned"] = "sum"
+    normalization: Literal["layer_norm", "none", "l2", "softmax"] = "layer_norm"
+    gate: Literal["multiply", "residual"] = "multiply"
+    reduction: int = Field(16, ge=1)  # of the width, inside the perceptron
+    segment_columns: int = Field(10, ge=1)  # CAM++ has 100 frames: 10 columns at AST's stride 10
 
 
 class HAMASTConfig(ASTConfig):
@@ -48,3 +69,135 @@ def build_ham_ast(config: HAMASTConfig) -> AST:
         attention = ChannelAttention(config.channel_attention, config.width)
         stages[config.channel_attention.place]["channel_attention"] = attention
     return AST(config, **stages)
+
+
+class ChannelAttention(nn.Module):
+    """Weight the channels of all tokens by what the clip holds: `(B, P + N, D)` to the same.
+
+    The perceptron ends at zero, so every gate starts at sigmoid(0) = 0.5, which the LayerNorm of
+    the head takes out again; the residual gate starts at exactly no change.
+    """
+
+    def __init__(self, config: ChannelAttentionConfig, width: int):
+        super().__init__()
+        self.config = config
+        self.combine = COMBINATIONS[config.combination]()
+        combined = 2 * width if config.combination == "concatenation" else width
+        self.normalize = NORMALIZATIONS[config.normalization](combined)
+        self.squeeze = nn.Linear(combined, max(1, width // config.reduction))
+        self.excite = nn.Linear(max(1, width // config.reduction), width)
+        nn.init.zeros_(self.excite.weight)
+        nn.init.zeros_(self.excite.bias)
+
+    def forward(self, tokens: Tensor, layout: TokenLayout) -> Tensor:
+        largest, mean = POOLINGS[self.config.pooling](tokens, layout, self.config)
+        descriptor = self.normalize(self.combine(largest, mean))
+        return GATES[self.config.gate](tokens, self.excite(F.relu(self.squeeze(descriptor))))
+
+
+def _pool_patches(
+    tokens: Tensor, layout: TokenLayout, config: ChannelAttentionConfig
+) -> tuple[Tensor, Tensor]:
+    """Max and mean over the clip's patches, each `(B, 1, D)`."""
+    return _pool(tokens[:, layout.num_prefix :], layout.valid(tokens.device))
+
+
+def _pool_all_tokens(
+    tokens: Tensor, layout: TokenLayout, config: ChannelAttentionConfig
+) -> tuple[Tensor, Tensor]:
+    valid = F.pad(layout.valid(tokens.device), (layout.num_prefix, 0), value=True)
+    return _pool(tokens, valid)
+
+
+def _pool_segments(
+    tokens: Tensor, layout: TokenLayout, config: ChannelAttentionConfig
+) -> tuple[Tensor, Tensor]:
+    """The clip's max and mean plus those of each token's segment of time, `(B, P + N, D)`.
+
+    Source: Wang et al. 2023 (CAM++), section 2.3. Prefix tokens have no segment: clip twice.
+    """
+    largest, mean = _pool_patches(tokens, layout, config)
+    patches = tokens[:, layout.num_prefix :]
+    segments = layout.coordinates(tokens.device)[1] // config.segment_columns
+    largest_near, mean_near = torch.zeros_like(patches), torch.zeros_like(patches)
+    for segment in range(-(-layout.columns // config.segment_columns)):
+        inside = (segments == segment) & layout.valid(tokens.device)
+        pooled = _pool(patches, inside)
+        largest_near = torch.where(inside[..., None], pooled[0], largest_near)
+        mean_near = torch.where(inside[..., None], pooled[1], mean_near)
+    prefix = (-1, layout.num_prefix, -1)
+    largest_near = torch.cat([largest.expand(prefix), largest_near], dim=1)
+    mean_near = torch.cat([mean.expand(prefix), mean_near], dim=1)
+    return largest + largest_near, mean + mean_near
+
+
+def _pool(tokens: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    chosen = valid[..., None]
+    largest = tokens.masked_fill(~chosen, -torch.inf).amax(dim=1, keepdim=True)
+    count = chosen.sum(dim=1, keepdim=True).clamp(min=1)
+    return largest, (tokens * chosen).sum(dim=1, keepdim=True) / count
+
+
+class SumCombination(nn.Module):
+    """Max plus mean."""
+
+    def forward(self, largest: Tensor, mean: Tensor) -> Tensor:
+        return largest + mean
+
+
+class Concatenation(nn.Module):
+    """Max and mean side by side: the perceptron reads both."""
+
+    def forward(self, largest: Tensor, mean: Tensor) -> Tensor:
+        return torch.cat([largest, mean], dim=-1)
+
+
+class LearnedMix(nn.Module):
+    """A learned share of each, equal at the start."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.preference = nn.Parameter(torch.zeros(2))
+
+    def forward(self, largest: Tensor, mean: Tensor) -> Tensor:
+        share = self.preference.softmax(dim=0)
+        return share[0] * largest + share[1] * mean
+
+
+class UnitLength(nn.Module):
+    """Divide by the Euclidean length."""
+
+    def forward(self, descriptor: Tensor) -> Tensor:
+        return F.normalize(descriptor, dim=-1)
+
+
+def _multiply(tokens: Tensor, scores: Tensor) -> Tensor:
+    return tokens * scores.sigmoid()
+
+
+def _add_weighted(tokens: Tensor, scores: Tensor) -> Tensor:
+    """Fig. 1b draws a residual path: scores of zero change nothing at all."""
+    return tokens + tokens * scores
+
+
+POOLINGS = {
+    "patches": _pool_patches,
+    "with_prefix": _pool_all_tokens,
+    "segments": _pool_segments,
+}
+
+COMBINATIONS: dict[str, Callable[[], nn.Module]] = {
+    "sum": SumCombination,
+    "concatenation": Concatenation,
+    "learned": LearnedMix,
+}
+
+# Before the perceptron: after it, a LayerNorm would blow up the zero vector that it starts from.
+NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
+    "layer_norm": nn.LayerNorm,
+    "none": lambda width: nn.Identity(),
+    "l2": lambda width: UnitLength(),
+    "softmax": lambda width: nn.Softmax(dim=-1),
+}
+
+GATES = {"multiply": _multiply, "residual": _add_weighted}

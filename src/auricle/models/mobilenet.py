@@ -4,10 +4,16 @@ The network is MobileNetV3-Large (Howard et al. 2019, arXiv 1905.02244, table 1)
 channel; its squeeze-and-excitation is over channels alone. Sizes and epsilons follow the published
 weights (Schmid, Koutini, Widmer 2023, arXiv 2211.04772).
 
-Shapes: B clips, T frames, M mel bins, C channels, F rows (frequency) of a map, D width.
+A convolution with zero padding sees zeros behind the end of a clip. It sees the same in a padded
+batch if the columns beyond a clip are cleared before every convolution that reaches sideways, and
+left out wherever columns are averaged: then a clip gives the same alone and in any batch.
+
+Shapes: B clips, T frames, M mel bins, C channels, F rows (frequency) and N columns (time) of a map,
+D width.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -15,16 +21,15 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from auricle.models.columns import BatchNorm, Columns
 from auricle.models.model import (
     ColumnEmbeddings,
     ColumnGrid,
     Model,
     ModelConfig,
     Part,
-    all_whole,
     check_mels,
 )
+from auricle.padding import inside, no_padding
 
 STEM_CHANNELS = 16  # this and all below: at width 1
 HIDDEN = 1280
@@ -89,6 +94,40 @@ class MobileNetConfig(ModelConfig):
         )
 
 
+@dataclass(frozen=True)
+class Columns:
+    """The columns of maps `(B, C, F, N)` that belong to their clips.
+
+    Attributes:
+        counts: the first so many of each clip `(B,)`, or None where all N do.
+    """
+
+    counts: Tensor | None
+
+    def strided(self, stride: int) -> "Columns":
+        """The columns after a convolution with this stride and as much padding as it reaches."""
+        if self.counts is None or stride == 1:
+            return self
+        return Columns((self.counts - 1) // stride + 1)
+
+    def valid(self, maps: Tensor) -> Tensor | None:
+        """Where a column belongs to its clip, `(B, 1, 1, N)`; None where all do."""
+        if self.counts is None:
+            return None
+        return inside(self.counts, maps.shape[3])[:, None, None]
+
+    def clear(self, maps: Tensor) -> Tensor:
+        """`maps` with zeros in the columns beyond each clip."""
+        valid = self.valid(maps)
+        return maps if valid is None else maps.masked_fill(~valid, 0)
+
+    def mean(self, maps: Tensor) -> Tensor:
+        """Mean over rows and own columns, `(B, C)`."""
+        if self.counts is None:
+            return maps.mean(dim=(2, 3))
+        return self.clear(maps).mean(dim=2).sum(dim=2) / self.counts[:, None]
+
+
 class MobileNet(Model):
     """Features `(B, T, M)` to logits `(B, classes)`; frames past `frame_counts` have no influence.
 
@@ -131,7 +170,7 @@ class MobileNet(Model):
 
     def _last_map(self, features: Tensor, frame_counts: Tensor | None) -> tuple[Tensor, Columns]:
         check_mels(features, self.config)
-        is_whole = frame_counts is None or all_whole(frame_counts, features.shape[1])
+        is_whole = no_padding(frame_counts, features.shape[1])
         maps = features.transpose(1, 2).unsqueeze(1)  # (B, 1, M, T)
         maps, columns = self.stem(maps, Columns(None if is_whole else frame_counts))
         # Speed: with the channels last in memory a batch takes half the time on a CPU.
@@ -144,7 +183,7 @@ class MobileNet(Model):
         return logits
 
     def num_tokens(self, frames: int) -> int:
-        """Places of the last map, over which the embedding is the mean."""
+        """Cells of the last map, over which the embedding is the mean."""
         return math.ceil(self.config.num_mels / TOTAL_STRIDE) * math.ceil(frames / TOTAL_STRIDE)
 
     def layers(self) -> list[list[Part]]:
@@ -156,8 +195,33 @@ class MobileNet(Model):
         return [block.residual_outputs() for block in blocks]
 
 
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation that learns nothing from the columns beyond a clip."""
+
+    def forward(self, maps: Tensor, columns: Columns) -> Tensor:  # type: ignore[override]
+        valid = columns.valid(maps)
+        if valid is None or not self.training:
+            return super().forward(maps)
+        count = valid.sum() * maps.shape[2]
+        mean = columns.clear(maps).float().sum(dim=(0, 2, 3)) / count
+        centred = maps - mean[:, None, None]
+        variance = columns.clear(centred).square().sum(dim=(0, 2, 3)) / count
+        self._remember(mean, variance * count / (count - 1).clamp(min=1))
+        scale = (variance + self.eps).rsqrt() * self.weight
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(maps.dtype)
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+        """Move the running statistics, as torch does."""
+        assert self.running_mean is not None and self.running_var is not None
+        assert self.num_batches_tracked is not None and self.momentum is not None
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
+        self.running_var.lerp_(variance.to(self.running_var), self.momentum)
+
+
 class ConvNorm(nn.Module):
-    """Convolution, batch norm, activation: maps `(B, C, F, T)` and their columns to the next."""
+    """Convolution, batch norm, activation: maps `(B, C, F, N)` and their columns to the next."""
 
     def __init__(self, convolution: nn.Conv2d, activation: nn.Module):
         super().__init__()

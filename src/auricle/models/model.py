@@ -1,18 +1,32 @@
-"""What every model has, so that the other rooms need not know which one they hold.
+"""What every model has, and what models of patches share: settings, blocks, head, readout.
 
-Shapes: B clips, T frames, M mel bins, D width, C classes.
+Shapes: B clips, T frames, M mel bins, N patch tokens, P prefix tokens, D width, C classes.
 """
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from auricle.config import Settings
 from auricle.errors import AudioError, ConfigError
+from auricle.models.differential_attention import DifferentialConfig, build_attention
+from auricle.models.encoder import Encoder, EncoderBlock
+from auricle.models.patches import PatchEmbedding, TokenLayout, grid_length
+from auricle.padding import deviation_over, inside, mean_over
 
 Part = nn.Module | nn.Parameter
+Readout = Literal["prefix_mean", "cls", "patch_mean"]
+
+# The published sizes. Source: Touvron et al. 2021 (DeiT), table 1; AST takes all three (Gong et al.
+# 2021, section 2.2).
+SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {"width": 192, "depth": 12, "num_heads": 3},
+    "small": {"width": 384, "depth": 12, "num_heads": 6},
+    "base": {"width": 768, "depth": 12, "num_heads": 12},
+}
 
 
 class ModelConfig(Settings, ABC):
@@ -20,7 +34,7 @@ class ModelConfig(Settings, ABC):
 
     num_classes: int  # 0: no head, the model is a start for training
     num_mels: int
-    max_frames: int  # of the longest clip that is heard in one piece
+    max_frames: int  # of the longest clip that is scored in one piece
 
     @property
     def shortest_frames(self) -> int:
@@ -51,14 +65,13 @@ class ColumnEmbeddings(NamedTuple):
         batch, columns = self.values.shape[:2]
         if self.counts is None:
             return self.values.new_ones(batch, columns, dtype=torch.bool)
-        return torch.arange(columns, device=self.values.device) < self.counts[:, None]
+        return inside(self.counts, columns)
 
     def mean(self) -> Tensor:
         """The embedding of each clip, `(B, D)`."""
         if self.counts is None:
             return self.values.mean(dim=1)
-        valid = self.valid()[..., None]
-        return (self.values * valid).sum(dim=1) / self.counts[:, None].clamp(min=1)
+        return mean_over(self.values, self.valid())
 
 
 class Model(nn.Module, ABC):
@@ -113,7 +126,7 @@ class Model(nn.Module, ABC):
 
     @abstractmethod
     def num_tokens(self, frames: int) -> int:
-        """Places in time and frequency that the model holds for a clip of `frames` frames."""
+        """Tokens, or cells of the last map, of a clip of `frames` frames."""
 
     @abstractmethod
     def layers(self) -> list[list[Part]]:
@@ -169,7 +182,7 @@ def check_mels(features: Tensor, config: ModelConfig) -> None:
 
 
 def check_shortest(features: Tensor, frame_counts: Tensor | None, patch: int) -> None:
-    """Refuse clips of less than one patch, as far as their lengths may be asked.
+    """Refuse clips of less than one patch; nothing is checked while tracing.
 
     Raises:
         AudioError: a clip has fewer than `patch` frames.
@@ -184,9 +197,166 @@ def check_shortest(features: Tensor, frame_counts: Tensor | None, patch: int) ->
         )
 
 
-def all_whole(frame_counts: Tensor, frames: int) -> bool:
-    """Whether no clip of the batch is padded, as far as that may be asked."""
-    # Speed: without mask and packing, a training step on one core takes a third less.
-    if torch.compiler.is_compiling() or frame_counts.is_meta:
-        return False
-    return bool((frame_counts == frames).all())
+def check_clips(
+    features: Tensor, frame_counts: Tensor | None, config: ModelConfig, patches: PatchEmbedding
+) -> None:
+    """Refuse clips that do not fit the patches and the positions; no lengths while tracing.
+
+    Raises:
+        AudioError: a clip is shorter than one patch.
+        ConfigError: a clip is longer than the model's positions or has other mel bins.
+    """
+    patch, stride = patches.patch[1], patches.stride[1]
+    check_mels(features, config)
+    check_shortest(features, frame_counts, patch)
+    if torch.compiler.is_compiling() or features.is_meta:
+        return
+    longest = features.shape[1] if frame_counts is None else int(frame_counts.max())
+    if grid_length(longest, patch, stride) > grid_length(config.max_frames, patch, stride):
+        raise ConfigError(
+            f"a clip has {longest} frames, the model's positions end at "
+            f"{config.max_frames}: cut it into windows, as Classifier does."
+        )
+
+
+class TransformerConfig(ModelConfig):
+    """Settings of an encoder. The defaults are those of ViT-base."""
+
+    num_classes: int = Field(527, ge=0)
+    num_mels: int = Field(128, ge=1)
+    max_frames: int = Field(1024, ge=1)
+    width: int = Field(768, ge=1)
+    depth: int = Field(12, ge=1)
+    num_heads: int = Field(12, ge=1)
+    mlp_ratio: float = Field(4.0, gt=0)
+    norm_epsilon: float = Field(1e-6, gt=0)  # of all norms but the differential attention's
+    dropout: float = Field(0.0, ge=0, lt=1)
+    # Share of clips that skip a branch in training: 0 in the first block, this in the last.
+    drop_path: float = Field(0.0, ge=0, lt=1)
+    readout: Readout = "cls"
+    differential: DifferentialConfig | None = None  # None: softmax attention
+
+
+class PatchTransformer(Model):
+    """A model whose tokens are prefix tokens and patches, any of which may be left out.
+
+    Pretraining calls `patchify`, chooses among its tokens, and then calls `encode_patches`.
+    """
+
+    config: TransformerConfig
+    patches: PatchEmbedding
+    prefix_tokens: nn.Parameter  # (P, D)
+    encoder: Encoder
+
+    def embed(self, features: Tensor, frame_counts: Tensor | None = None) -> Tensor:
+        """The readout of the last tokens: one vector `(B, D)` for each clip."""
+        tokens, layout = self.encode(features, frame_counts)
+        return READOUTS[self.config.readout](tokens, layout)
+
+    @property
+    def column_grid(self) -> ColumnGrid | None:
+        """The columns of the patch grid, where the head reads the mean of all patches."""
+        if self.config.readout != "patch_mean":
+            return None
+        return ColumnGrid((self.patches.patch[1] - 1) / 2, self.patches.stride[1])
+
+    def embed_columns(
+        self, features: Tensor, frame_counts: Tensor | None = None
+    ) -> ColumnEmbeddings:
+        """Mean over the patches of each column, `(B, N, D)`; the raises are those of `encode`."""
+        tokens, layout = self.encode(features, frame_counts)
+        grid = layout.unpack(tokens[:, layout.num_prefix :])
+        return ColumnEmbeddings(grid.mean(dim=1), layout.column_counts)
+
+    def embed_with_deviation(self, features: Tensor, frame_counts: Tensor | None = None) -> Tensor:
+        """The output of `embed`, and behind it the patches' standard deviation: `(B, 2 D)`."""
+        tokens, layout = self.encode(features, frame_counts)
+        embedding = READOUTS[self.config.readout](tokens, layout)
+        patches = tokens[:, layout.num_prefix :]
+        deviation = deviation_over(patches, layout.valid(tokens.device))
+        return torch.cat([embedding, deviation], dim=1)
+
+    def encode(
+        self, features: Tensor, frame_counts: Tensor | None = None
+    ) -> tuple[Tensor, TokenLayout]:
+        """All tokens after the last stage, `(B, P + N, D)`, and their layout.
+
+        Raises:
+            AudioError: a clip is shorter than one patch.
+            ConfigError: the features are longer than the positions or have other mel bins.
+        """
+        patches, layout = self.patchify(features, frame_counts)
+        return self.encode_patches(patches, layout), layout
+
+    @abstractmethod
+    def patchify(
+        self, features: Tensor, frame_counts: Tensor | None = None
+    ) -> tuple[Tensor, TokenLayout]:
+        """Patch tokens `(B, N, D)` with positions added, and their layout.
+
+        Padding is zeros at the end. The raises are those of `encode`.
+        """
+
+    @abstractmethod
+    def with_prefix(self, patches: Tensor) -> Tensor:
+        """Input of the first block: patch tokens behind the prefix tokens, `(B, P + N, D)`."""
+
+    def finish(self, tokens: Tensor, layout: TokenLayout) -> Tensor:
+        """The stages after the last block; the identity where a model has none."""
+        return tokens
+
+    def encode_patches(self, patches: Tensor, layout: TokenLayout) -> Tensor:
+        """Patch tokens `(B, N, D)` through all stages: `(B, P + N, D)`, prefix tokens first."""
+        mask = layout.attention_mask(patches.device)
+        return self.finish(self.encoder(self.with_prefix(patches), mask), layout)
+
+    def trace_patches(self, patches: Tensor, layout: TokenLayout) -> list[Tensor]:
+        """Each block's MLP output before the residual sum, `(B, P + N, D)` all: EAT's targets."""
+        mask = layout.attention_mask(patches.device)
+        return self.encoder.trace(self.with_prefix(patches), mask)[1]
+
+    def residual_outputs(self) -> list[list[nn.Module]]:
+        return self.encoder.residual_outputs()
+
+
+def build_block(kind: type[EncoderBlock], config: TransformerConfig, index: int) -> EncoderBlock:
+    """Block `index` of an encoder; stochastic depth grows in a line, from 0 in the first block."""
+    drop_path = config.drop_path * index / max(1, config.depth - 1)
+    attention = build_attention(
+        config.differential, config.width, config.num_heads, index, config.dropout
+    )
+    return kind(
+        config.width, attention, config.mlp_ratio, config.norm_epsilon, config.dropout, drop_path
+    )
+
+
+class Head(nn.Module):
+    """LayerNorm, then one linear layer: `(B, D)` to `(B, C)`."""
+
+    def __init__(self, width: int, num_classes: int, norm_epsilon: float):
+        super().__init__()
+        self.norm = nn.LayerNorm(width, eps=norm_epsilon)
+        self.linear = nn.Linear(width, num_classes)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        return self.linear(self.norm(embeddings))
+
+
+def build_head(width: int, num_classes: int, norm_epsilon: float) -> nn.Module:
+    """A head for `num_classes` classes; for 0 of them one that passes embeddings on."""
+    return Head(width, num_classes, norm_epsilon) if num_classes else nn.Identity()
+
+
+def _prefix_mean(tokens: Tensor, layout: TokenLayout) -> Tensor:
+    return tokens[:, : layout.num_prefix].mean(dim=1)
+
+
+def _cls(tokens: Tensor, layout: TokenLayout) -> Tensor:
+    return tokens[:, 0]
+
+
+def _patch_mean(tokens: Tensor, layout: TokenLayout) -> Tensor:
+    return mean_over(tokens[:, layout.num_prefix :], layout.valid(tokens.device))
+
+
+READOUTS = {"prefix_mean": _prefix_mean, "cls": _cls, "patch_mean": _patch_mean}

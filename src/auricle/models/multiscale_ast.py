@@ -2,26 +2,29 @@
 
 The paper pools along time in some stages, along time and frequency in others, and widens the
 features as the tokens become fewer. The blocks are those of MViT (Fan et al. 2021, arXiv
-2104.11227; Li et al. 2022, arXiv 2112.01526). What the paper leaves open: `docs/multiscale.md`.
+2104.11227; Li et al. 2022, arXiv 2112.01526): queries, keys and values are pooled over each clip's
+own grid. Beyond a clip's last column a filter sees zeros and a maximum finds nothing, so a clip
+gives the same alone and in any batch. What the paper leaves open: `docs/multiscale.md`.
 
 Shapes: B clips, T frames, M mel bins, D width of a stage, F rows (frequency) and C columns (time)
 of its grid, N tokens (F * C), H heads, K width of a head.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from auricle.models.blocks import READOUTS, build_head
-from auricle.models.encoder import initialize_linear_layers
-from auricle.models.model import Model, ModelConfig, Part, all_whole
-from auricle.models.packing import TokenLayout
-from auricle.models.patches import PatchEmbedding, check_clips, check_patches, grid_length
-from auricle.models.pooling import BlockShape, PoolingBlock, Side, pooled_layout
+from auricle.models.encoder import DropPath, FeedForward, attend, initialize_linear_layers
+from auricle.models.model import READOUTS, Model, ModelConfig, Part, build_head, check_clips
+from auricle.models.patches import PatchEmbedding, TokenLayout, check_patches, grid_length
+from auricle.padding import inside
 
+Side = tuple[int, int]  # (rows, columns)
 GROWTH = 2  # of the width and the number of heads from stage to stage
 
 # The last stage is as wide as the AST of the same name; depths, heads: see `docs/multiscale.md`.
@@ -116,16 +119,17 @@ class MultiscaleAST(Model):
         initialize_linear_layers(self)
 
     def embed(self, features: Tensor, frame_counts: Tensor | None = None) -> Tensor:
-        """What the head reads: one vector `(B, D)` for each clip.
+        """Mean of the last stage's tokens: one vector `(B, D)` for each clip.
 
         Raises:
             AudioError: a clip is shorter than one patch.
             ConfigError: the features are longer than the positions or have other mel bins.
         """
         config = self.config
-        check_clips(features, frame_counts, config, config.patch[1], config.stride[1])
+        check_clips(features, frame_counts, config, self.patches)
         grid = self.patches(features)[:, :, : config.columns]
-        layout = self._layout(grid, frame_counts, features.shape[1])
+        counts = self.patches.column_counts(frame_counts, features.shape[1])
+        layout = TokenLayout(0, config.rows, grid.shape[2], counts)
         tokens = layout.pack(grid + self.positions.grid[:, : layout.columns])
         tokens, layout = self.encoder(tokens, layout)
         return READOUTS["patch_mean"](self.norm(tokens), layout)
@@ -146,14 +150,6 @@ class MultiscaleAST(Model):
         blocks: Any = self.encoder.blocks
         return [block.residual_outputs() for block in blocks]
 
-    def _layout(self, grid: Tensor, frame_counts: Tensor | None, frames: int) -> TokenLayout:
-        rows, columns = grid.shape[1:3]
-        counts = None
-        if frame_counts is not None and not all_whole(frame_counts, frames):
-            patch, stride = self.config.patch[1], self.config.stride[1]
-            counts = torch.div(frame_counts - patch, stride, rounding_mode="floor") + 1
-        return TokenLayout(0, rows, columns, counts)
-
 
 class GridPositions(nn.Module):
     """Learned positions of the first grid `(F, C, D)`; a short clip takes the first columns."""
@@ -164,8 +160,19 @@ class GridPositions(nn.Module):
         nn.init.trunc_normal_(self.grid, std=0.02)
 
 
+@dataclass(frozen=True)
+class BlockShape:
+    """Widths and steps of one block; steps are (rows, columns) of its input that become one."""
+
+    inputs: int  # width of what comes in
+    width: int  # of what goes out
+    num_heads: int
+    query_step: Side
+    key_step: Side
+
+
 class Pyramid(nn.Module):
-    """The blocks of all stages, one after the other: tokens `(B, N, D)` and where they stand."""
+    """The blocks of all stages, one after the other: tokens `(B, N, D)` and their layout."""
 
     def __init__(self, config: MultiscaleASTConfig):
         super().__init__()
@@ -189,10 +196,10 @@ class Pyramid(nn.Module):
 
 
 def block_shapes(config: MultiscaleASTConfig) -> list[BlockShape]:
-    """What each block of the pyramid looks like.
+    """Widths and steps of each block of the pyramid.
 
-    All blocks look at keys and values on the last stage's grid, so that the finer a stage is, the
-    more it pools them (the adaptive strides of Fan et al. 2021).
+    All blocks attend to keys and values on the last stage's grid: the finer a stage is, the more it
+    pools them (the adaptive strides of Fan et al. 2021).
     """
     shapes = []
     width, num_heads = config.width, config.num_heads
@@ -210,3 +217,123 @@ def block_shapes(config: MultiscaleASTConfig) -> list[BlockShape]:
 
 def _product(steps: tuple[Side, ...]) -> Side:
     return math.prod(rows for rows, _ in steps), math.prod(columns for _, columns in steps)
+
+
+class PoolingBlock(nn.Module):
+    """A pre-LN transformer block whose attention pools; at a stage's entry its output is wider.
+
+    There the residual path is projected and takes the largest of every window.
+    """
+
+    def __init__(
+        self,
+        shape: BlockShape,
+        mlp_ratio: float,
+        norm_epsilon: float,
+        dropout: float,
+        drop_path: float = 0.0,
+    ):
+        super().__init__()
+        self.step = shape.query_step
+        self.drop_path = DropPath(drop_path)
+        self.attention_norm = nn.LayerNorm(shape.inputs, eps=norm_epsilon)
+        self.attention = PoolingAttention(shape, norm_epsilon, dropout)
+        is_entry = shape.inputs != shape.width
+        self.shortcut = nn.Linear(shape.inputs, shape.width) if is_entry else None
+        self.mlp_norm = nn.LayerNorm(shape.width, eps=norm_epsilon)
+        hidden = int(shape.width * mlp_ratio)
+        self.mlp = FeedForward(shape.width, hidden, nn.GELU(), dropout)
+
+    def residual_outputs(self) -> list[nn.Module]:
+        """The last layers of both branches; none at a stage's entry, which changes the tokens."""
+        return [] if self.shortcut is not None else [self.attention.output, self.mlp.contract]
+
+    def forward(self, tokens: Tensor, layout: TokenLayout) -> tuple[Tensor, TokenLayout]:
+        normed = self.attention_norm(tokens)
+        branch, pooled = self.attention(normed, layout)
+        if self.shortcut is not None:
+            tokens = pool_largest(self.shortcut(normed), layout, self.step)
+        tokens = tokens + self.drop_path(branch)
+        return tokens + self.drop_path(self.mlp(self.mlp_norm(tokens))), pooled
+
+
+class PoolingAttention(nn.Module):
+    """Multi-head self-attention between pooled queries and pooled keys and values.
+
+    The pooled queries are added to the attended values (Li et al. 2022).
+    """
+
+    def __init__(self, shape: BlockShape, norm_epsilon: float, dropout: float):
+        super().__init__()
+        self.num_heads = shape.num_heads
+        self.query_key_value = nn.Linear(shape.inputs, 3 * shape.width)
+        self.query_pool = Pool(shape.width, shape.query_step, norm_epsilon)
+        self.key_pool = Pool(shape.width, shape.key_step, norm_epsilon)
+        self.value_pool = Pool(shape.width, shape.key_step, norm_epsilon)
+        self.output = nn.Linear(shape.width, shape.width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens: Tensor, layout: TokenLayout) -> tuple[Tensor, TokenLayout]:
+        query, key, value = self.query_key_value(tokens).chunk(3, dim=2)
+        query, query_layout = self.query_pool(query, layout)
+        key, key_layout = self.key_pool(key, layout)
+        value, _ = self.value_pool(value, layout)
+        mask = key_layout.attention_mask(tokens.device)
+        mixed = attend(self._heads(query), self._heads(key), self._heads(value), mask)
+        mixed = mixed.transpose(1, 2).flatten(2) + query
+        return self.dropout(self.output(mixed)), query_layout
+
+    def _heads(self, tokens: Tensor) -> Tensor:
+        """`(B, N, D)` to `(B, H, N, K)`."""
+        return tokens.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+
+
+class Pool(nn.Module):
+    """`step` rows and columns become one: a filter for each channel, at first a mean, then a norm.
+
+    A step of one row and one column changes nothing and has no weights.
+    """
+
+    def __init__(self, width: int, step: Side, norm_epsilon: float):
+        super().__init__()
+        self.step = step
+        self.filter, self.norm = None, None
+        if step == (1, 1):
+            return
+        kernel, padding = _window(step)
+        self.filter = nn.Conv2d(width, width, kernel, step, padding, groups=width, bias=False)
+        nn.init.constant_(self.filter.weight, 1 / math.prod(kernel))
+        self.norm = nn.LayerNorm(width, eps=norm_epsilon)
+
+    def forward(self, tokens: Tensor, layout: TokenLayout) -> tuple[Tensor, TokenLayout]:
+        if self.filter is None or self.norm is None:
+            return tokens, layout
+        maps = layout.unpack(tokens).permute(0, 3, 1, 2)  # (B, D, F, C)
+        pooled = pooled_layout(layout, self.step)
+        return self.norm(pooled.pack(self.filter(maps).permute(0, 2, 3, 1))), pooled
+
+
+def pool_largest(tokens: Tensor, layout: TokenLayout, step: Side) -> Tensor:
+    """The largest of every channel in each window of the clip's own tokens, `(B, N, D)`."""
+    grid = layout.unpack(tokens)
+    if layout.column_counts is not None:
+        outside = ~inside(layout.column_counts, layout.columns)
+        grid = grid.masked_fill(outside[:, None, :, None], -torch.inf)
+    kernel, padding = _window(step)
+    largest = F.max_pool2d(grid.permute(0, 3, 1, 2), kernel, step, padding)
+    return pooled_layout(layout, step).pack(largest.permute(0, 2, 3, 1))
+
+
+def _window(step: Side) -> tuple[Side, Side]:
+    """Kernel and padding: the least odd window that leaves no token out."""
+    rows, columns = (length | 1 for length in step)
+    return (rows, columns), (rows // 2, columns // 2)
+
+
+def pooled_layout(layout: TokenLayout, step: Side) -> TokenLayout:
+    """The layout after pooling: a last window that is not full counts."""
+    rows, columns = -(-layout.rows // step[0]), -(-layout.columns // step[1])
+    counts = layout.column_counts
+    if counts is not None:
+        counts = torch.div(counts - 1, step[1], rounding_mode="floor") + 1
+    return TokenLayout(layout.num_prefix, rows, columns, counts)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from auricle.errors import ConfigError
-from auricle.models.packing import TokenLayout
+from auricle.models.patches import TokenLayout
+from auricle.padding import inside
 
 PADDING = -1  # in place of a patch that a shorter clip does not have
 
@@ -52,9 +53,8 @@ def draw_kept(valid: Tensor, layout: TokenLayout, hidden_share: float, block: in
     # Patches in blocks first, then others, each in random order; padding comes last.
     order = _in_blocks(valid, layout, counts, block) + torch.rand(valid.shape, device=device)
     ranked = order.masked_fill(~valid, -1).argsort(dim=1, descending=True)[:, : max(counts)]
-    wanted = torch.tensor(counts, device=device)[:, None]
-    surplus = torch.arange(max(counts), device=device) >= wanted
-    kept = ranked.masked_fill(surplus, places).sort(dim=1).values
+    own = inside(torch.tensor(counts, device=device), max(counts))
+    kept = ranked.masked_fill(~own, places).sort(dim=1).values
     return kept.masked_fill(kept == places, PADDING)
 
 
@@ -63,19 +63,6 @@ def clones_of(layout: TokenLayout, clones: int) -> TokenLayout:
     counts = layout.column_counts
     repeated = None if counts is None else counts.repeat_interleave(clones)
     return dataclasses.replace(layout, column_counts=repeated)
-
-
-def take(patches: Tensor, layout: TokenLayout, kept: Tensor) -> tuple[Tensor, TokenLayout]:
-    """Of patches `(B, N, D)` those at the places `kept` `(B * R, K)`, and where they stand.
-
-    Args:
-        layout: of the B * R clips.
-    """
-    # Speed: gathered from the clips themselves, without a copy of each for every clone.
-    source = kept.clamp(min=0).view(len(patches), -1, 1).expand(-1, -1, patches.shape[2])
-    chosen = patches.gather(1, source).view(*kept.shape, patches.shape[2])
-    places = dataclasses.replace(layout, kept=kept)
-    return chosen.masked_fill((kept < 0)[..., None], 0), places
 
 
 def put_back(tokens: Tensor, kept: Tensor, others: Tensor) -> Tensor:
@@ -102,8 +89,7 @@ def _in_blocks(valid: Tensor, layout: TokenLayout, counts: list[int], block: int
     most = int(numbers.max())
     centres = torch.rand(valid.shape, device=device).masked_fill(~valid, -1)
     centres = centres.topk(min(most, valid.shape[1])).indices  # (B, blocks)
-    used = torch.arange(centres.shape[1], device=device) < numbers[:, None]
-    near = used[..., None]
+    near = inside(numbers, centres.shape[1])[..., None]
     for coordinate in layout.coordinates(device):
         own = coordinate.expand(valid.shape)
         apart = own[:, None] - own.gather(1, centres)[..., None]  # (B, blocks, N)

@@ -1,15 +1,21 @@
-"""Features to patch tokens, and the positions that are added to them.
+"""Features to patch tokens: the patches, their positions, and where they are in a sequence.
 
-Shapes: B clips, T frames, M mel bins, D width, P prefix tokens; the patch grid has F rows
-(frequency) and C columns (time).
+AST reads its patch grid row by row (frequency-major), so the padding of a short clip would be at
+the end of every row, inside the sequence. Here each clip's own tokens are packed to the front: only
+trailing padding is left, and a clip meets the same neighbours alone and in any batch.
+
+Shapes: B clips, T frames, M mel bins, D width, P prefix tokens, N patch tokens; the patch grid has
+F rows (frequency) and C columns (time), N = F * C.
 """
+
+import dataclasses
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from auricle.errors import ConfigError
-from auricle.models.model import ModelConfig, check_mels, check_shortest
+from auricle.padding import inside, no_padding
 
 
 def grid_length(length: int, patch: int, stride: int) -> int:
@@ -20,7 +26,7 @@ def grid_length(length: int, patch: int, stride: int) -> int:
 def check_patches(
     patch: tuple[int, int], stride: tuple[int, int], num_mels: int, max_frames: int
 ) -> None:
-    """Refuse settings that no patch can be cut by; for the validators of settings.
+    """Refuse settings by which no patch can be cut; for the validators of settings.
 
     Raises:
         ValueError: what is wrong with them.
@@ -33,34 +39,13 @@ def check_patches(
         )
 
 
-def check_clips(
-    features: Tensor, frame_counts: Tensor | None, config: ModelConfig, patch: int, stride: int
-) -> None:
-    """Refuse clips that patches of `patch` frames at steps of `stride` cannot be cut from.
-
-    Raises:
-        AudioError: a clip is shorter than one patch.
-        ConfigError: a clip is longer than the model's positions or has other mel bins.
-    """
-    check_mels(features, config)
-    check_shortest(features, frame_counts, patch)
-    if torch.compiler.is_compiling() or features.is_meta:
-        return
-    longest = features.shape[1] if frame_counts is None else int(frame_counts.max())
-    if grid_length(longest, patch, stride) > grid_length(config.max_frames, patch, stride):
-        raise ConfigError(
-            f"a clip has {longest} frames, the model's positions end at "
-            f"{config.max_frames}: cut it into windows, as Classifier does."
-        )
-
-
 class ConvolutionalStem(nn.Module):
     """3x3 convolutions that each halve both axes of maps `(B, 1, M, T)`, before patches are cut.
 
     Source: Xiao et al. 2021 (early convolutions), with a norm over the channels of each place
     where they have batch norm, so that a clip gives the same alone and in any batch. Each
-    convolution makes places 2p - 1 to 2p + 1 place p: a patch hears a little of what was before
-    it, but nothing after it, so padding behind a clip has no influence.
+    convolution makes one column p of columns 2p - 1 to 2p + 1: a patch takes in a little of what is
+    before it, but nothing after it, so padding behind a clip has no influence.
     """
 
     def __init__(self, channels: tuple[int, ...]):
@@ -109,11 +94,21 @@ class PatchEmbedding(nn.Module):
         return self.projection(maps).permute(0, 2, 3, 1)[:, :, : self._columns(features)]
 
     def cut(self, features: Tensor) -> Tensor:
-        """The numbers of each patch, which a masked model may have to guess: `(B, F, C, p * q)`."""
+        """The values of each patch, the targets of masked reconstruction: `(B, F, C, p * q)`."""
         maps = features.transpose(1, 2).unsqueeze(1)
         rows = grid_length(features.shape[2], self.patch[0], self.stride[0])
         patches = F.unfold(maps, self.patch, stride=self.stride)  # (B, p * q, F * C)
         return patches.transpose(1, 2).unflatten(1, (rows, self._columns(features)))
+
+    def column_counts(self, frame_counts: Tensor | None, frames: int) -> Tensor | None:
+        """Columns `(B,)` of clips with `frame_counts` of `frames` frames; None: nothing is padded.
+
+        Frames that fill no patch are left out.
+        """
+        if no_padding(frame_counts, frames) or frame_counts is None:
+            return None
+        steps = torch.div(frame_counts - self.patch[1], self.stride[1], rounding_mode="floor")
+        return steps + 1
 
     def _columns(self, features: Tensor) -> int:
         return grid_length(features.shape[1], self.patch[1], self.stride[1])
@@ -131,8 +126,8 @@ class Positions(nn.Module):
     beside longer clips.
 
     Attributes:
-        image: the grid of an image model that these positions were adapted from, as long as it is
-            known, so that a model which starts from them adapts it once, not twice.
+        image: the grid of an image model from which these positions were adapted, as long as it
+            is known, so that a model that starts from them adapts it once, not twice.
     """
 
     image: Tensor | None
@@ -150,8 +145,8 @@ class SinCosPositions(nn.Module):
     """Fixed positions of the patch grid `(F, C, D)`, for any number of columns.
 
     Args:
-        columns: how many are kept at hand; further ones are made when a clip needs them.
-        are_stored: whether those go with the weights, as a table that was read from a file does.
+        columns: how many are precomputed; further ones are computed when a clip needs them.
+        are_stored: whether those are saved with the weights, as a table read from a file is.
     """
 
     table: Tensor
@@ -185,23 +180,157 @@ def sin_cos_positions(rows: int, columns: int, width: int) -> Tensor:
     return torch.cat([along_rows, along_columns], dim=2)
 
 
-def adapt_positions(
-    grid: Tensor, rows: int, columns: int, interpolation: str = "bilinear"
-) -> Tensor:
-    """Bring a position grid `(F, C, D)` to `(rows, columns, D)`, time axis first.
+@dataclass(frozen=True)
+class TokenLayout:
+    """Where P prefix tokens and every clip's patches are in a sequence of P + F * C tokens.
 
-    A shorter axis is cut out of the middle, a longer one is interpolated: "bilinear" or, in an
-    ablation, "nearest". Source: Gong et al. 2021, section 2.2; the cut starts at
-    `length // 2 - wanted // 2`, as in the authors' code.
+    Attributes:
+        columns: of the longest clip.
+        column_counts: columns that belong to each clip `(B,)`, or None where all do.
+        kept: with Patchout or masks, the indices of the patches that are still there, in order and
+            then -1 for padding `(B, N)`; else None. Without `column_counts` nothing is padding.
     """
-    return _adapt_axis(_adapt_axis(grid, 1, columns, interpolation), 0, rows, interpolation)
+
+    num_prefix: int
+    rows: int
+    columns: int
+    column_counts: Tensor | None
+    kept: Tensor | None = None
+
+    @property
+    def num_patches(self) -> int:
+        """Patches in the sequence, padding included."""
+        return self.rows * self.columns if self.kept is None else self.kept.shape[1]
+
+    def valid(self, device: torch.device) -> Tensor:
+        """Which patch tokens belong to their clip: `(B, N)`, or `(1, N)` where all do."""
+        if self.kept is not None:
+            return self.kept >= 0
+        if self.column_counts is None:
+            return torch.ones(1, self.num_patches, dtype=torch.bool, device=device)
+        return inside(self.rows * self.column_counts, self.num_patches)
+
+    def attention_mask(self, device: torch.device) -> Tensor | None:
+        """Mask `(B, 1, 1, P + N)`, True where a token counts; None where all of them do."""
+        if self.column_counts is None:
+            return None
+        valid = self.valid(device)
+        prefix = valid.new_ones(len(valid), self.num_prefix)
+        return torch.cat([prefix, valid], dim=1)[:, None, None]
+
+    def coordinates(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Row and column of every patch token, each `(B, N)` or `(1, N)`; padding included."""
+        columns = self.columns if self.column_counts is None else self.column_counts[:, None]
+        indices = self._indices(device)
+        return indices // columns, indices % columns
+
+    def pack(self, grid: Tensor) -> Tensor:
+        """Patches on the grid `(B, F, C, D)` to sequences `(B, N, D)`, then zeros."""
+        tokens = grid.flatten(1, 2)
+        if self.column_counts is None and self.kept is None:
+            return tokens
+        valid = self.valid(grid.device)
+        source = self._grid_indices(grid.device).masked_fill(~valid, 0)
+        return _gather(tokens, source).masked_fill(~valid[..., None], 0)
+
+    def unpack(self, tokens: Tensor) -> Tensor:
+        """The inverse of `pack`: `(B, N, D)` to `(B, F, C, D)`, zeros where a clip has no patch."""
+        if self.kept is not None:
+            return self._scatter(tokens)
+        if self.column_counts is None:
+            return tokens.unflatten(1, (self.rows, self.columns))
+        rows = torch.arange(self.rows, device=tokens.device)[:, None]
+        columns = torch.arange(self.columns, device=tokens.device)[None]
+        counts = self.column_counts[:, None, None]
+        outside = columns >= counts  # (B, 1, C)
+        source = (rows * counts + columns).masked_fill(outside, 0).flatten(1)
+        grid = _gather(tokens, source).unflatten(1, (self.rows, self.columns))
+        return grid.masked_fill(outside[..., None], 0)
+
+    def _scatter(self, tokens: Tensor) -> Tensor:
+        """Every token to its cell of the grid; the padding to one beyond, which is cut off."""
+        size = self.rows * self.columns
+        target = self._grid_indices(tokens.device).masked_fill(~self.valid(tokens.device), size)
+        grid = tokens.new_zeros(len(tokens), size + 1, tokens.shape[2])
+        grid = grid.scatter(1, target[..., None].expand_as(tokens), tokens)
+        return grid[:, :-1].unflatten(1, (self.rows, self.columns))
+
+    def _indices(self, device: torch.device) -> Tensor:
+        """Number of each patch in the order of its clip's own grid, `(B, N)` or `(1, N)`."""
+        if self.kept is not None:
+            return self.kept.clamp(min=0)
+        return torch.arange(self.num_patches, device=device)[None]
+
+    def _grid_indices(self, device: torch.device) -> Tensor:
+        """Cell of each patch on the flattened grid of the batch, `(B, N)` or `(1, N)`."""
+        rows, columns = self.coordinates(device)
+        return rows * self.columns + columns
 
 
-def _adapt_axis(grid: Tensor, axis: int, wanted: int, interpolation: str) -> Tensor:
-    length = grid.shape[axis]
-    if wanted <= length:
-        return grid.narrow(axis, length // 2 - wanted // 2, wanted)
-    size = (wanted, grid.shape[1]) if axis == 0 else (grid.shape[0], wanted)
-    image = grid.permute(2, 0, 1).unsqueeze(0)  # (1, D, F, C)
-    resized = F.interpolate(image, size=size, mode=interpolation)
-    return resized.squeeze(0).permute(1, 2, 0)
+class TimeMajorLayout(TokenLayout):
+    """The same for a model that reads the grid column by column: padding is at the end anyway."""
+
+    def coordinates(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        indices = self._indices(device)
+        return indices % self.rows, indices // self.rows
+
+    def pack(self, grid: Tensor) -> Tensor:
+        if self.kept is not None:
+            return super().pack(grid)
+        return self._clear(grid.transpose(1, 2).flatten(1, 2))
+
+    def unpack(self, tokens: Tensor) -> Tensor:
+        if self.kept is not None:
+            return super().unpack(tokens)
+        return self._clear(tokens).unflatten(1, (self.columns, self.rows)).transpose(1, 2)
+
+    def _clear(self, tokens: Tensor) -> Tensor:
+        """Zeros where a clip has no patch."""
+        if self.column_counts is None:
+            return tokens
+        return tokens.masked_fill(~self.valid(tokens.device)[..., None], 0)
+
+
+def take(patches: Tensor, layout: TokenLayout, kept: Tensor) -> tuple[Tensor, TokenLayout]:
+    """Gather from patches `(B, N, D)` those with the indices `kept` `(B * R, K)`, -1 for padding.
+
+    Args:
+        layout: of B * R clips, each of the B clips R times in a row.
+    """
+    # Speed: gathered from the clips themselves, without a copy of each for every clone.
+    source = kept.clamp(min=0).view(len(patches), -1, 1).expand(-1, -1, patches.shape[2])
+    chosen = patches.gather(1, source).view(*kept.shape, patches.shape[2])
+    return chosen.masked_fill((kept < 0)[..., None], 0), dataclasses.replace(layout, kept=kept)
+
+
+def leave_out(tokens: Tensor, layout: TokenLayout, share: float) -> tuple[Tensor, TokenLayout]:
+    """Patchout: patches `(B, N, D)` without a random `share` of each clip's own, `(B, K, D)`.
+
+    What is kept stays in order; of every clip that is at least one patch. Drawn for each clip from
+    the global generator of the tokens' device. Source: Koutini et al. 2022 (PaSST), section 2.3,
+    unstructured: taken out of the sequence after positions were added, so that attention and MLPs
+    have less to compute.
+    """
+    valid = layout.valid(tokens.device).expand(tokens.shape[:2])
+    if layout.column_counts is None:
+        counts = [layout.num_patches]
+    else:
+        counts = (layout.rows * layout.column_counts).tolist()
+    num_kept = [max(1, round(count * (1 - share))) for count in counts]
+    return take(tokens, layout, _draw(valid, num_kept))
+
+
+def _draw(valid: Tensor, num_kept: list[int]) -> Tensor:
+    """Random valid indices of each clip in rising order, then -1: `(B, max(num_kept))`."""
+    size = valid.shape[1]
+    draws = torch.rand(valid.shape, device=valid.device).masked_fill(~valid, 2.0)  # padding: last
+    indices = draws.argsort(dim=1)[:, : max(num_kept)]
+    if min(num_kept) == max(num_kept):
+        return indices.sort(dim=1).values
+    own = inside(torch.tensor(num_kept, device=valid.device), max(num_kept))
+    indices = indices.masked_fill(~own, size).sort(dim=1).values
+    return indices.masked_fill(indices == size, -1)
+
+
+def _gather(tokens: Tensor, source: Tensor) -> Tensor:
+    return tokens.gather(1, source[..., None].expand(-1, -1, tokens.shape[2]))

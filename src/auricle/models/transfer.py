@@ -5,10 +5,10 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from auricle.errors import CheckpointError
 from auricle.models.model import Model
-from auricle.models.patches import adapt_positions
 
 InitialPositions = Literal["bilinear", "nearest", "reinitialised"]
 HEAD, POSITIONS, GRID, TABLE = "head.", "positions.", "positions.grid", "positions.table"
@@ -97,8 +97,8 @@ def _adapt_grid(
         return []
     image = getattr(source.get_submodule("positions"), "image", None)
     interpolation = "nearest" if positions == "nearest" else "bilinear"
-    is_as_wanted = image is None or interpolation == "bilinear"
-    if is_as_wanted and weights[GRID].shape == places[GRID].shape:
+    is_final = image is None or interpolation == "bilinear"
+    if is_final and weights[GRID].shape == places[GRID].shape:
         return []
     rows, columns = places[GRID].shape[:2]
     grid = weights[GRID] if image is None else image
@@ -129,3 +129,25 @@ def _pass_on(target: Model, depth: int) -> None:
 def _shown(names: list[str], most: int = 5) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def adapt_positions(
+    grid: Tensor, rows: int, columns: int, interpolation: str = "bilinear"
+) -> Tensor:
+    """Bring a position grid `(F, C, D)` to `(rows, columns, D)`, time axis first.
+
+    A shorter axis is cut out of the middle, a longer one is interpolated: "bilinear" or, in an
+    ablation, "nearest". Source: Gong et al. 2021, section 2.2; the cut starts at
+    `length // 2 - target // 2`, as in the authors' code.
+    """
+    return _adapt_axis(_adapt_axis(grid, 1, columns, interpolation), 0, rows, interpolation)
+
+
+def _adapt_axis(grid: Tensor, axis: int, target: int, interpolation: str) -> Tensor:
+    length = grid.shape[axis]
+    if target <= length:
+        return grid.narrow(axis, length // 2 - target // 2, target)
+    size = (target, grid.shape[1]) if axis == 0 else (grid.shape[0], target)
+    image = grid.permute(2, 0, 1).unsqueeze(0)  # (1, D, F, C)
+    resized = F.interpolate(image, size=size, mode=interpolation)
+    return resized.squeeze(0).permute(1, 2, 0)

@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from auricle.config import Settings
 from auricle.models import PatchTransformer
 from auricle.models.decoders import ConvDecoder, ConvDecoderConfig
-from auricle.models.patch_masks import clones_of, draw_kept, hidden_places, put_back, take
+from auricle.models.patch_masks import clones_of, draw_kept, hidden_places, put_back
+from auricle.models.patches import take
 from auricle.training.objective import (
     Objective,
     Terms,
