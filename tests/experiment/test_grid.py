@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
 
 from auricle.errors import ConfigError
 from auricle.evaluation.paired import paired_difference
@@ -128,10 +127,11 @@ def test_a_run_that_diverges_is_reported_and_the_others_go_on(
     assert [row.runs for row in rows_of(grid, scores_of(grid, out), out)] == ["3 of 4", "4 of 4"]
 
 
-def test_a_run_that_another_process_holds_is_left_to_it(grid_file, tmp_path):
+def test_a_run_that_another_process_holds_is_left_to_it(
+    grid_file, tmp_path, held_by_another_process
+):
     grid, out = read_grid(grid_file), tmp_path / "out"
-    (out / "locks").mkdir(parents=True)
-    with FileLock(out / "locks" / "0-off-seed-0-fold-1"):
+    with held_by_another_process(out / "0-off" / "seed-0-fold-1"):
         run_grid(grid, out)
     assert "0-off/seed-0-fold-1" not in finished(out)
     assert len(finished(out)) == 7
@@ -139,10 +139,11 @@ def test_a_run_that_another_process_holds_is_left_to_it(grid_file, tmp_path):
     assert len(finished(out)) == 8
 
 
-def test_the_table_of_an_unfinished_grid_says_what_is_missing(grid_file, tmp_path):
+def test_the_table_of_an_unfinished_grid_says_what_is_missing(
+    grid_file, tmp_path, held_by_another_process
+):
     grid, out = read_grid(grid_file), tmp_path / "out"
-    (out / "locks").mkdir(parents=True)
-    with FileLock(out / "locks" / "1-on-seed-1-fold-2"):
+    with held_by_another_process(out / "1-on" / "seed-1-fold-2"):
         run_grid(grid, out)
     plain, ham = rows_of(grid, scores_of(grid, out), out)
     assert (plain.runs, ham.runs) == ("4 of 4", "3 of 4")

@@ -70,10 +70,11 @@ def test_the_line_for_people(history):
     history.add(record(1, accuracy=0.5, validation_loss=0.25, mAP=None), {})
     assert history.line(3) == (
         "epoch 1/3  train_loss 1.0000  validation_loss 0.2500  accuracy 0.5000  "
-        "2.0 s  40 clips/s  best"
+        "2.0 s  40 clips/s  0:00:04 left  best"
     )
     history.add(record(2, accuracy=0.4, validation_loss=0.25), {})
-    assert not history.line(3).endswith("best")
+    assert history.line(3).endswith("40 clips/s  0:00:02 left")
+    assert history.line(2).endswith("40 clips/s")
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_what_was_saved(history):

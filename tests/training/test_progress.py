@@ -1,4 +1,4 @@
-"""The bar on a terminal: clips, speed, loss, and the time left of the epoch and of the run."""
+"""The bar on a terminal, and the lines that stand elsewhere in its place."""
 
 import io
 import re
@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from auricle.training import progress
-from auricle.training.progress import ProgressBar
+from auricle.training.progress import ProgressBar, counted
 
 
 @pytest.fixture
@@ -55,3 +55,32 @@ def test_an_epoch_goes_on_where_it_was_stopped(screen):
     bar.on_train_start(trainer, module)
     bar.on_exception(trainer, module, KeyboardInterrupt())
     assert re.search(r"epoch 2/4 .* 6/10 clips", screen.getvalue())
+
+
+def test_without_a_terminal_there_is_a_line_a_minute_and_logs_reach_the_disk(monkeypatch, capsys):
+    now, saved = [100.0], []
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(
+        progress, "Console", lambda stderr: Console(file=io.StringIO(), force_terminal=False)
+    )
+    bar, (trainer, module) = ProgressBar(), parts()
+    trainer.loggers = [SimpleNamespace(save=lambda: saved.append(now[0]))]
+    bar.on_train_start(trainer, module)
+    for index in range(4):
+        now[0] += 40
+        bar.on_train_batch_end(trainer, module, None, [[0, 0]], index)
+    assert capsys.readouterr().err.splitlines() == [
+        "epoch 2/4  40%  loss 0.5000  0:08:40 left",
+        "epoch 2/4  80%  loss 0.5000  0:07:20 left",
+    ]
+    assert saved == [180.0, 260.0]
+
+
+def test_what_is_counted_says_how_far_it_has_come(monkeypatch, capsys):
+    now = iter([100.0, 100.0, 130.0, 160.0, 190.0, 220.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
+    assert list(counted("abcde", "clips measured")) == list("abcde")
+    assert capsys.readouterr().err.splitlines() == [
+        "clips measured: 2 of 5, 0:01:30 left",
+        "clips measured: 4 of 5, 0:00:30 left",
+    ]

@@ -192,7 +192,7 @@ def test_the_logs_of_every_part_are_kept(runs):
 
 def test_a_state_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypatch):
     path = tmp_path / "state.ckpt"
-    StateFile().save_checkpoint({"epoch": 1}, path)
+    StateFile().save_checkpoint({"epoch": 1, "auricle": {}}, path)
 
     def full(number: int) -> None:
         raise OSError(28, "No space left on device")
@@ -204,18 +204,48 @@ def test_a_state_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypa
         f"{path}: the state of the run could not be written ([Errno 28] No space left on device). "
         f"Free some space and go on with: auricle train --resume {tmp_path}"
     )
-    assert StateFile().load_checkpoint(path) == {"epoch": 1}
+    assert StateFile().load_checkpoint(path) == {"epoch": 1, "auricle": {}}
     assert [each.name for each in tmp_path.iterdir()] == ["state.ckpt"]
 
 
-def test_a_damaged_state_is_refused(tmp_path):
+def cut_short(state: bytes) -> bytes:
+    return state[:100]
+
+
+def emptied(state: bytes) -> bytes:
+    return b""
+
+
+def flipped(state: bytes) -> bytes:
+    """With another byte among the weights, which the format itself does not notice."""
+    place = state.index(b"\x00\x00\x80?" * 64)
+    return state[:place] + b"\x01" + state[place + 1 :]
+
+
+@pytest.mark.parametrize("damage", [cut_short, emptied, flipped])
+def test_a_damaged_state_is_refused(tmp_path, damage):
     path = tmp_path / "state.ckpt"
-    StateFile().save_checkpoint({"epoch": 1}, path)
-    path.write_bytes(path.read_bytes()[:100])
+    StateFile().save_checkpoint({"auricle": {}, "weights": torch.ones(500)}, path)
+    path.write_bytes(damage(path.read_bytes()))
+    assert refusal(path) == (
+        f"{path}: damaged or cut short (...). The weights in {tmp_path / 'last'} are those of the "
+        "last finished epoch: give them as initial_weights to a new run, or begin again with "
+        "--overwrite."
+    )
+
+
+def test_another_file_is_no_state(tmp_path):
+    path = tmp_path / "state.ckpt"
+    torch.save({"epoch": 1}, path)
+    assert refusal(path).startswith(f"{path}: damaged or cut short (...).")
+
+
+def refusal(path: Path) -> str:
+    """The one line in which a state is refused, without the library's reason."""
     with pytest.raises(CheckpointError) as caught:
         StateFile().load_checkpoint(path)
-    message = re.sub(r"\(.*\)", "(...)", str(caught.value), flags=re.DOTALL)
-    assert message == f"{path}: damaged or cut short (...). Remove it to begin the run again."
+    assert "\n" not in str(caught.value)
+    return re.sub(r"\(.*\)", "(...)", str(caught.value))
 
 
 def test_a_state_never_runs_code(tmp_path):

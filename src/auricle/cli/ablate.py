@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from auricle.cli.stopping import leave
+from auricle.cli.train import check_writable
 
 
 def ablate(  # noqa: PLR0913 - one parameter for each option
@@ -44,6 +45,7 @@ def ablate(  # noqa: PLR0913 - one parameter for each option
     from auricle.experiment import read_grid, run_grid, scores_of, write_table
     from auricle.training import Machine  # here, so that --help does not wait for torch
 
+    check_writable(out)
     grid = read_grid(words[0], words[1:])
     if not table_only:
         try:

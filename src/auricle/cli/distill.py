@@ -16,7 +16,7 @@ from auricle.cli.running import (
     SoundsOption,
     read_for,
 )
-from auricle.cli.train import of_run, run, show
+from auricle.cli.train import check_writable, of_run, run, show
 from auricle.errors import ConfigError
 
 
@@ -62,6 +62,7 @@ def distill(  # noqa: PLR0913 - one parameter for each option
     from auricle import experiment  # here, so that --help does not wait for torch
     from auricle.training import Machine
 
+    check_writable(out)
     given = [f"distillation.teacher={teacher}"] if teacher is not None else []
     recipe = read_for("distillation", words, data, given)
     folder = out or experiment.new_folder(recipe.name)

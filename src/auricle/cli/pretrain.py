@@ -17,7 +17,7 @@ from auricle.cli.running import (
     StrategyOption,
     read_for,
 )
-from auricle.cli.train import of_run, run, show
+from auricle.cli.train import check_writable, of_run, run, show
 from auricle.errors import ConfigError
 
 
@@ -59,6 +59,7 @@ def pretrain(  # noqa: PLR0913 - one parameter for each option
     from auricle import experiment  # here, so that --help does not wait for torch
     from auricle.training import Machine
 
+    check_writable(out)
     recipe = read_for("pretraining", words, data)
     folder = out or experiment.new_folder(recipe.name)
     machine = Machine(device, devices, nodes, strategy, save_every)

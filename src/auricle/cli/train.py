@@ -72,6 +72,7 @@ def train(  # noqa: PLR0913 - one parameter for each option
       auricle predict new.wav --model runs/sounds/best
     """
     words, out = of_run(words or [], out, overwrite, resume)
+    check_writable(out)
     recipe = _recipe(words, data, start)
     from auricle import experiment  # here, so that --help does not wait for torch
     from auricle.training import Machine
@@ -96,6 +97,14 @@ def run(
         return experiment.run(recipe, folder, overwrite, resume, machine)
     except KeyboardInterrupt as error:
         leave(error, _after_interruption(folder))
+
+
+def check_writable(out: Path | None) -> None:
+    """Refuse a folder that cannot be written, before anything is loaded."""
+    from auricle import experiment
+
+    if is_first():
+        experiment.check_writable(out or Path("runs"))
 
 
 def of_run(
@@ -193,7 +202,8 @@ def _text(report: "Report") -> str:
     lines |= _score_lines(best, report.num_validation)
     if report.average is not None:
         lines["average"] = _average_text(report.average, report.folder)
-    lines["peak memory"] = f"{report.peak_memory_gb:.2f} GB"
+    if report.peak_memory_gb is not None:
+        lines["peak memory"] = f"{report.peak_memory_gb:.2f} GB"
     following = f"auricle predict SOUND --model {model}"
     if not report.labels:
         following = f"auricle train RECIPE initial_weights={report.folder / 'last'}"

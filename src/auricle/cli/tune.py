@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from auricle.cli.stopping import leave
+from auricle.cli.train import check_writable
 
 
 def tune(
@@ -41,6 +42,7 @@ def tune(
     from auricle.experiment import tune as run_trials
     from auricle.training import Machine  # here, so that --help does not wait for torch
 
+    check_writable(out)
     search = read_search(Path(words[0]), words[1:])
     try:
         trials = run_trials(search, out, Machine(device))

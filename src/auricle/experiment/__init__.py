@@ -1,5 +1,6 @@
 """Experiments: a recipe becomes parts, the parts a trained model; the only room that knows all."""
 
+from auricle.experiment.folder import check_writable
 from auricle.experiment.grid import Grid, grid_names, read_grid, run_grid, scores_of
 from auricle.experiment.own_data import recipe_for_folder, recipe_for_sounds
 from auricle.experiment.read import read_recipe, recipe_names, sections_of
@@ -21,6 +22,7 @@ __all__ = [
     "Search",
     "Trial",
     "before_training",
+    "check_writable",
     "grid_names",
     "is_repeated",
     "new_folder",

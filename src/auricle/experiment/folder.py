@@ -8,12 +8,22 @@ faults.csv      clips that could not be read, if any
 state.ckpt      from which an unfinished run goes on
 result.json     written last
 scores.json     of clips kept from training, if the run is one of several or has a test split
+.lock, .holder  while a process works in the folder: a lock of the system, and which process it is
 """
 
+import contextlib
+import os
+import platform
 import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from auricle import config
 from auricle.errors import ConfigError
@@ -25,6 +35,7 @@ from auricle.training.history import METRICS_FILE, STATE_FILE
 
 RECIPE_FILE = "recipe.yaml"
 SCORES_FILE = "scores.json"
+LOCK_FILE, HOLDER_FILE = ".lock", ".holder"
 CHECKPOINTS = ("last", "best", "average")
 # In the order in which they are removed: the recipe, by which a run is known, last.
 RESULTS = (
@@ -42,6 +53,89 @@ DIFFERENCES_SHOWN = 3
 FREE = ("name", "data.workers")
 # Settings that may be paths; other values of theirs are names, of models for instance.
 PATHS = ("data.source", "initial_weights", "distillation.teacher", "pretraining.probe.source")
+
+
+class HeldError(ConfigError):
+    """Another process works in the folder of a run."""
+
+
+@contextmanager
+def hold(out: Path) -> Iterator[None]:
+    """Keep other processes out of the folder of a run, which is made if it is not there.
+
+    The system lets go of it when the process ends, however it ends. A block within a block of the
+    same process goes on.
+
+    Raises:
+        HeldError: another process has it.
+        ConfigError: it is a file, or cannot be written.
+    """
+    with _made(out):
+        lock = FileLock(out / LOCK_FILE, timeout=0, is_singleton=True)
+        if lock.is_locked:
+            yield
+            return
+        try:
+            lock.acquire()
+        except Timeout:
+            raise HeldError(
+                f"{out}: {_holder(out)} is at work in this folder. Wait until it has ended, or "
+                "choose another --out."
+            ) from None
+        holder = out / HOLDER_FILE
+        try:
+            holder.write_text(_this_process(), encoding="utf-8")
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # Windows removes no open file
+                holder.unlink()
+                (out / LOCK_FILE).unlink()
+            lock.release()
+
+
+def check_writable(out: Path) -> None:
+    """Refuse a folder that a run cannot be written to, before anything is loaded for it.
+
+    Raises:
+        ConfigError: it is a file, or cannot be written.
+    """
+    with _made(out):
+        pass
+
+
+@contextmanager
+def _made(out: Path) -> Iterator[None]:
+    """Make the folder `out`; what is empty after the block of what was made goes again."""
+    try:
+        check_folder(out)
+        made = [folder for folder in (out, *out.parents) if not folder.exists()]
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"{out}: cannot be written ({error.strerror}). Choose another --out."
+        ) from error
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # not empty, or another process's by now
+            for folder in made:
+                folder.rmdir()
+
+
+def _this_process() -> str:
+    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    text = f"process {os.getpid()} on {platform.node()} ({command})"
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _holder(out: Path) -> str:
+    with contextlib.suppress(OSError):
+        return (out / HOLDER_FILE).read_text(
+            encoding="utf-8", errors="replace"
+        ).strip() or "another process"
+    return "another process"
 
 
 def check_free(out: Path, overwrite: bool) -> None:

@@ -20,14 +20,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from filelock import FileLock, Timeout
 from pydantic import Field, field_validator, model_validator
 
 from auricle import config
 from auricle.config import Settings
 from auricle.errors import ConfigError, unknown_name
 from auricle.experiment.clips import select_clips
-from auricle.experiment.folder import RECIPE_FILE, SCORES_FILE, check_same, stored_recipe
+from auricle.experiment.folder import (
+    RECIPE_FILE,
+    SCORES_FILE,
+    HeldError,
+    check_same,
+    hold,
+    stored_recipe,
+)
 from auricle.experiment.read import BUILTIN, read_recipe, recipe_names
 from auricle.experiment.recipe import Recipe
 from auricle.experiment.repeat import Part, parts
@@ -146,13 +152,12 @@ def run_grid(grid: Grid, out: Path, machine: Machine | None = None) -> None:
             run(part.recipe, folder, resume=True, machine=machine)  # refused if of another recipe
             continue
         print(f"{cell.name}: {part.name}", file=sys.stderr)
-        folder.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(out / "locks" / f"{folder_name(cell.name)}-{part.name}", timeout=0):
+            with hold(folder):
                 run(part.recipe, folder, resume=True, machine=machine)
                 score(part.recipe, folder)
-        except Timeout:  # another process is at it
-            continue
+        except HeldError as error:
+            print(f"{error} The other runs go on.", file=sys.stderr)
         except Diverged as error:  # a result as well: the table counts the run as missing
             print(f"{cell.name}: {part.name}: {error} The other runs go on.", file=sys.stderr)
 

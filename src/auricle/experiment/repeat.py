@@ -6,9 +6,9 @@ summary.json     the scores of all runs; mean and standard deviation over the se
 """
 
 import json
-import shutil
 import statistics
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 from auricle import data
 from auricle.atomic import write_text
 from auricle.errors import DataError
+from auricle.experiment import folder
 from auricle.experiment.recipe import Recipe
 from auricle.experiment.run import run
 from auricle.experiment.scoring import Scores, kept_from_training, score
@@ -79,23 +80,34 @@ def repeat(
     for part in asked:
         kept_from_training(part.recipe)  # before hours of training, not after
     is_first = fit.is_first_process()
-    if overwrite and is_first:
-        for part in asked:
-            shutil.rmtree(out / part.name, ignore_errors=True)
-    scored = {}
+    with folder.hold(out) if is_first else nullcontext():
+        if overwrite and is_first:
+            for part in asked:
+                with folder.hold(out / part.name):
+                    folder.clear(out / part.name)
+        scored = _run_parts(asked, out, overwrite, machine)
+        if not is_first:
+            return None
+        summary = summarize(recipe, scored)
+        write_text(out / SUMMARY_FILE, json.dumps(summary, indent=2) + "\n")
+        return summary
+
+
+def _run_parts(
+    asked: list[Part], out: Path, overwrite: bool, machine: Machine | None
+) -> dict[str, Scores]:
+    from auricle.training import fit  # here, so that recipes can be read without lightning
+
+    is_first, scored = fit.is_first_process(), {}
     for number, part in enumerate(asked, start=1):
-        folder = out / part.name
+        place = out / part.name
         if is_first:
             print(f"{part.name}, run {number} of {len(asked)}", file=sys.stderr)
         # Others may look before the first process has taken the old runs away.
-        run(part.recipe, folder, overwrite, not overwrite, machine)
+        run(part.recipe, place, overwrite, not overwrite, machine)
         if is_first:
-            scored[part.name] = score(part.recipe, folder)
-    if not is_first:
-        return None
-    summary = summarize(recipe, scored)
-    write_text(out / SUMMARY_FILE, json.dumps(summary, indent=2) + "\n")
-    return summary
+            scored[part.name] = score(part.recipe, place)
+    return scored
 
 
 def summarize(recipe: Recipe, scored: dict[str, Scores]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class Report:
     labels: list[str]
     seconds: float  # of all epochs, over all parts of a resumed run
     parameters: int
-    peak_memory_gb: float  # of the process that finished the run
+    peak_memory_gb: float | None  # of the process that finished the run; None: not known
 
 
 def write_report(report: Report) -> None:

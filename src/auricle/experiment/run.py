@@ -1,6 +1,7 @@
 """Running a recipe: build the parts, train, and leave a folder that explains itself."""
 
 import sys
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,16 +48,23 @@ def run(
 
     Raises:
         UserError: something in the recipe, its data or its initial weights cannot be used, or
-            `out` holds a run already, or, to resume, one of another recipe.
+            `out` holds a run already, or, to resume, one of another recipe, or another process is
+            at work in it, or it cannot be written.
         KeyboardInterrupt: stopped; `out` holds what is needed to resume.
     """
     from auricle.training import fit  # here, so that recipes can be read without lightning
 
     machine = machine or Machine()
     writes = fit.is_first_process()
-    if not resume and writes:
-        folder.check_free(out, overwrite)
-    folder.check_folder(out)
+    with folder.hold(out) if writes else nullcontext():
+        if not resume and writes:
+            folder.check_free(out, overwrite)
+        return _run(recipe, out, resume, machine, writes)
+
+
+def _run(recipe: Recipe, out: Path, resume: bool, machine: Machine, writes: bool) -> Report:
+    from auricle.training import fit  # here, so that recipes can be read without lightning
+
     clips = select_clips(recipe)
     stored = folder.stored_recipe(out) if resume else None
     if stored is not None:
@@ -130,7 +138,6 @@ def _prepare(out: Path, recipe: Recipe, trained: Checkpoint, resumes: bool) -> N
     if resumes:
         return
     folder.clear(out)
-    out.mkdir(parents=True, exist_ok=True)
     with file_beside(out / RECIPE_FILE) as part:
         config.write_yaml(_resolved(recipe, trained), part)
 

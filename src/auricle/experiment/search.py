@@ -25,6 +25,7 @@ from pydantic import Field, model_validator
 from auricle import config
 from auricle.config import Settings
 from auricle.errors import ConfigError, require
+from auricle.experiment.folder import hold
 from auricle.experiment.read import read_recipe
 from auricle.experiment.recipe import Recipe
 from auricle.experiment.run import RECIPE_FILE, run
@@ -125,6 +126,13 @@ def tune(search: Search, out: Path, machine: Machine | None = None) -> list[Tria
     """
     optuna = require("optuna", "tune", "a search for settings")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with hold(out):
+        trials = _trials(optuna, search, out, machine)
+        _write(search, trials, out)
+    return trials
+
+
+def _trials(optuna: Any, search: Search, out: Path, machine: Machine | None) -> list[Trial]:
     study = _open_study(optuna, search, out)
     finished = optuna.trial.TrialState.COMPLETE
     for cut_off in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
@@ -150,13 +158,10 @@ def tune(search: Search, out: Path, machine: Machine | None = None) -> list[Tria
             f"{search.where}: the weights of all {search.config.trials} trials diverged. Search "
             "lower learning rates, in another --out."
         )
-    trials.sort(key=lambda trial: -trial.score)
-    _write(search, trials, out)
-    return trials
+    return sorted(trials, key=lambda trial: -trial.score)
 
 
 def _open_study(optuna: Any, search: Search, out: Path) -> Any:
-    out.mkdir(parents=True, exist_ok=True)
     backend = optuna.storages.journal.JournalFileBackend(str(out / STUDY_FILE))
     study = optuna.create_study(
         storage=optuna.storages.JournalStorage(backend),

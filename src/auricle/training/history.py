@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -87,11 +88,18 @@ class History:
         return 0 if self.best is None else self.records[-1]["epoch"] - self.best["epoch"]
 
     def line(self, num_epochs: int) -> str:
-        """The last epoch for people: `epoch 3/25  train_loss 0.4120  12.0 s  98 clips/s  best`."""
+        """The last epoch for people: `epoch 3/25  train_loss 0.4120  12.0 s  98 clips/s  best`.
+
+        Before the last one also the time that the others will take, as long as those so far.
+        """
         record = self.records[-1]
         numbers = [f"{name} {record[name]:.4f}" for name in SHOWN if record.get(name) is not None]
         parts = [f"epoch {record['epoch']}/{num_epochs}", *numbers]
         parts += [f"{record['seconds']:.1f} s", f"{record['clips_per_second']:.0f} clips/s"]
+        epochs_left = num_epochs - record["epoch"]
+        if epochs_left:
+            mean = sum(each["seconds"] for each in self.records) / len(self.records)
+            parts.append(f"{timedelta(seconds=round(mean * epochs_left))} left")
         return "  ".join([*parts, "best"] if record is self.best else parts)
 
     def _note(self, record: Record) -> bool:

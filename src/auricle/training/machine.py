@@ -1,7 +1,6 @@
 """The machine that a run is trained on: no part of a recipe, for results do not depend on it."""
 
 import os
-import resource
 import sys
 from dataclasses import dataclass
 from typing import Literal
@@ -50,10 +49,17 @@ class Machine:
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
 
-    def peak_memory_gb(self) -> float:
-        """The most memory that this process has held: of its CUDA device if it has one."""
+    def peak_memory_gb(self) -> float | None:
+        """The most memory that this process has held: of its CUDA device if it has one.
+
+        None on Windows without one, where the system does not count it in a comparable way.
+        """
         if self.kind == "cuda":
             return round(torch.cuda.max_memory_allocated() / 1e9, 3)
+        if sys.platform == "win32":
+            return None
+        import resource  # of Unix alone
+
         unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
         return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 3)
 

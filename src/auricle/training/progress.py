@@ -1,17 +1,42 @@
-"""A bar on the terminal: clips, clips a second, loss, time left of the epoch and of the run."""
+"""How far a run has come: a bar on a terminal, elsewhere a line a minute on stderr."""
 
+import sys
 import time
+from collections.abc import Iterable, Iterator, Sized
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from rich import progress
 from rich.console import Console
 
 from auricle.training.framework import lightning
 
+LINE_SECONDS = 60.0  # between two lines, and between two times that logs reach the disk
+
+Item = TypeVar("Item", covariant=True)
+
+
+class SizedIterable(Sized, Iterable[Item], Protocol[Item]):
+    """What can be gone through, and is counted."""
+
+
+def counted(items: SizedIterable[Item], what: str) -> Iterator[Item]:
+    """The `items`, with a line a minute on stderr: how many `what` are done, and the time left."""
+    started = shown = time.monotonic()
+    for number, item in enumerate(items):
+        now = time.monotonic()
+        if number and now - shown >= LINE_SECONDS:
+            shown = now
+            left = timedelta(seconds=round((now - started) / number * (len(items) - number)))
+            print(f"{what}: {number} of {len(items)}, {left} left", file=sys.stderr)
+        yield item
+
 
 class ProgressBar(lightning.Callback):
-    """The bar of one process, on stderr; nothing where that is a file."""
+    """The progress of the first process: clips, clips a second, loss, time left.
+
+    Every minute the logs reach the disk, so that a run that is killed has them.
+    """
 
     def __init__(self) -> None:
         columns = [
@@ -22,15 +47,19 @@ class ProgressBar(lightning.Callback):
             progress.TimeRemainingColumn(),
         ]
         console = Console(stderr=True)
-        hidden = not console.is_terminal
-        self.bars = progress.Progress(*columns, console=console, transient=True, disable=hidden)
+        self.prints_lines = not console.is_terminal
+        self.bars = progress.Progress(
+            *columns, console=console, transient=True, disable=self.prints_lines
+        )
+        self.shown = time.monotonic()  # when the last line was printed
         self.started = time.monotonic()
         self.before = 0.0  # epochs that were done before this process began
 
     def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
         """Start the clock of the run."""
         self.bars.disable |= not trainer.is_global_zero
-        self.started = time.monotonic()
+        self.prints_lines &= trainer.is_global_zero
+        self.started = self.shown = time.monotonic()
         share = module.first_piece / max(trainer.num_training_batches, 1)
         self.before = trainer.current_epoch + share
         if module.first_piece:  # lightning does not begin this epoch again
@@ -43,7 +72,8 @@ class ProgressBar(lightning.Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, index: int
     ) -> None:
-        """Move the bar."""
+        """Move the bar, or print a line."""
+        self._minutely(trainer, module, "", index + 1, trainer.num_training_batches)
         if self.bars.disable:  # Speed: reading the loss waits for the device
             return
         speed = self.bars.tasks[0].speed or 0.0
@@ -60,7 +90,8 @@ class ProgressBar(lightning.Callback):
     def on_validation_batch_end(
         self, trainer: Any, module: Any, outputs: Any, batch: Any, index: int, loader: int = 0
     ) -> None:
-        """Move the second bar."""
+        """Move the second bar, or print a line."""
+        self._minutely(trainer, module, "validation, ", index + 1, trainer.num_val_batches[0])
         self.bars.advance(self.bars.task_ids[-1], len(batch[0]) * trainer.world_size)
 
     def on_validation_end(self, trainer: lightning.Trainer, module: Any) -> None:
@@ -81,6 +112,21 @@ class ProgressBar(lightning.Callback):
         self._add(title, module.feeds.train.num_clips)
         self.bars.update(self.bars.task_ids[0], completed=heard)
         self.bars.start()
+
+    def _minutely(
+        self, trainer: lightning.Trainer, module: Any, side: str, done: int, total: float
+    ) -> None:
+        """Write the logs to the disk, and print a line where there is no bar."""
+        if time.monotonic() - self.shown < LINE_SECONDS:
+            return
+        self.shown = time.monotonic()
+        for logger in trainer.loggers:
+            logger.save()
+        if self.prints_lines:
+            epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+            loss = f"loss {float(module.tally.loss):.4f}"
+            left = self._left(trainer, 1.0 if side else done / total)
+            print(f"{epoch}  {side}{done / total:.0%}  {loss}  {left} left", file=sys.stderr)
 
     def _left(self, trainer: lightning.Trainer, share: float) -> timedelta:
         """Time that the rest of the run will take, as its epochs have so far."""

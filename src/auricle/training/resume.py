@@ -6,10 +6,10 @@ does the epoch again, with the same random numbers, and writes the same things a
 of a long epoch it also holds where each process stood: its random numbers and its sums.
 """
 
-import pickle
 import signal
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +55,25 @@ class StateFile(TorchCheckpointIO):
         """Read a state.
 
         Raises:
-            CheckpointError: the file is damaged.
+            CheckpointError: the file is damaged, or no state of a run.
         """
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()  # torch compares no checksums
+            if damaged:
+                raise ValueError(f"{damaged} has another checksum")
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            if not isinstance(state, dict) or KEY not in state:
+                raise ValueError("it is not the state of a run")
+        except Exception as error:  # what a damaged pickle raises is not bounded
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            folder = Path(path).parent
             raise CheckpointError(
-                f"{path}: damaged or cut short ({str(error).splitlines()[0]}). Remove it to begin "
-                "the run again."
+                f"{path}: damaged or cut short ({reason}). The weights in {folder / 'last'} are "
+                "those of the last finished epoch: give them as initial_weights to a new run, or "
+                "begin again with --overwrite."
             ) from error
+        return state
 
 
 class Journal(Checkpoint):

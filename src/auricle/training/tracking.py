@@ -31,7 +31,7 @@ def loggers(folder: Path, names: tuple[str, ...]) -> list[Logger]:
     built = {"wandb": _wandb, "mlflow": _mlflow}
     return [
         CSVLogger(folder, name="logs", version=_free(folder / "logs", "csv")),
-        TensorBoardLogger(folder, name="logs", version="tensorboard"),
+        TensorBoardLogger(folder, name="logs", version="tensorboard", flush_secs=60),
         *[built[name](folder) for name in names],
     ]
 
