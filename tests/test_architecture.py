@@ -12,7 +12,7 @@ import auricle
 ROOT = Path(auricle.__file__).parent
 LAYERS = [  # lowest first; rooms on one line do not know each other: docs/architecture.md
     {"errors"},
-    {"config", "atomic", "padding"},
+    {"config", "atomic", "padding", "progress"},
     {"audio", "features", "models"},
     {"checkpoint", "data"},
     {"convert", "averaging"},

@@ -51,6 +51,20 @@ def test_a_wrong_call_is_one_line_and_exit_code_2(words, message):
     assert (result.exit_code, result.stderr) == (2, f"error: {message}\n")
 
 
+@pytest.mark.parametrize("command", ["train", "distill", "pretrain", "tune", "ablate"])
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_loaded(
+    command, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("auricle.config.read_yaml", lambda path: pytest.fail("loaded"))
+    (tmp_path / "file").write_text("mine")
+    out = tmp_path / "file" / "run"
+    result = CliRunner().invoke(app, [command, "x.yaml", "--out", str(out)])
+    assert (result.exit_code, result.stderr) == (
+        2,
+        f"error: {out}: cannot be written (Not a directory). Choose another --out.\n",
+    )
+
+
 class FakeRecipe:
     name = "pets"
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from auricle.training import progress
-from auricle.training.progress import ProgressBar, counted
+from auricle.training.progress import ProgressBar
 
 
 @pytest.fixture
@@ -74,13 +74,3 @@ def test_without_a_terminal_there_is_a_line_a_minute_and_logs_reach_the_disk(mon
         "epoch 2/4  80%  loss 0.5000  0:07:20 left",
     ]
     assert saved == [180.0, 260.0]
-
-
-def test_what_is_counted_says_how_far_it_has_come(monkeypatch, capsys):
-    now = iter([100.0, 100.0, 130.0, 160.0, 190.0, 220.0])
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
-    assert list(counted("abcde", "clips measured")) == list("abcde")
-    assert capsys.readouterr().err.splitlines() == [
-        "clips measured: 2 of 5, 0:01:30 left",
-        "clips measured: 4 of 5, 0:00:30 left",
-    ]

@@ -6,6 +6,7 @@ from auricle import audio, features
 from auricle.data.manifest import Clip, Manifest
 from auricle.errors import AudioError
 from auricle.features import Filterbank, FilterbankConfig, Statistics
+from auricle.progress import counted
 
 
 def measure_statistics(
@@ -25,7 +26,7 @@ def measure_statistics(
     statistics = Statistics()
     faults: list[AudioError] = []
     with torch.inference_mode():
-        for clip in manifest.clips:
+        for clip in counted(manifest.clips, "clips measured for mean and std"):
             try:
                 statistics.add(_of_clip(clip, fbank))
             except AudioError as error:

@@ -11,6 +11,7 @@ from auricle.errors import DataError
 from auricle.experiment.clips import Clips, read_teacher
 from auricle.experiment.recipe import Recipe
 from auricle.features import FeatureNoise, SpecAugment
+from auricle.progress import counted
 from auricle.training import (
     Alignment,
     Distillation,
@@ -79,7 +80,7 @@ def _measure(recipe: Recipe, clips: Clips, teacher: Teacher) -> TeacherStatistic
         Subset(dataset, chosen), AT_ONCE, num_workers=recipe.data.workers, collate_fn=data.collate
     )
     outputs, faults = [], []
-    for batch in loader:
+    for batch in counted(loader, "batches of the teacher's answers"):
         faults += batch.faults
         if len(batch.waveforms):
             outputs.append(teacher.outputs(batch.waveforms, batch.lengths))
