@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from auricle import checkpoint, convert
-from auricle.convert import eat_names
 from auricle.convert.assembly import empty_model
+from auricle.convert.eat import find_names, to_theirs
 from auricle.errors import CheckpointError
 
 WIDTH, DEPTH, HEADS, CLASSES = 32, 3, 4, 5
@@ -494,9 +494,9 @@ def test_a_converted_model_is_saved_and_loaded(tmp_path, kind):
 
 
 def test_the_released_shapes_of_asda_base_are_the_expected_ones(tmp_path):
-    names = eat_names.find(dict.fromkeys([f"model.{IMAGE}extra_tokens", "head.weight"]))
+    names = find_names(dict.fromkeys([f"model.{IMAGE}extra_tokens", "head.weight"]))
     ours = {"width": 768, "depth": 12, "num_heads": 12, "stored_columns": 64}
-    theirs = eat_names.to_theirs(empty_model(ours, tmp_path, "asda"), names)
+    theirs = to_theirs(empty_model(ours, tmp_path, "asda"), names)
     expected = shapes("asda", 768, 12, 527)
     assert {name: tuple(value.shape) for name, value in theirs.items()} == expected
     assert len(expected) == 202

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from auricle.convert import labels
+from auricle.convert.assembly import read_labels
 from auricle.data import Clip, Manifest
 from auricle.errors import ConfigError, DataError
 from auricle.evaluation.zero_shot import by_class, map_names
@@ -120,7 +120,7 @@ def test_an_unknown_map_is_refused():
 @pytest.mark.parametrize("name", map_names())
 def test_the_maps_of_the_package_fit_audioset(name):
     listener = Listener()
-    listener.labels = labels.read("audioset")
+    listener.labels = read_labels("audioset")
     scorer = by_class(listener, name, manifest_of())
     text = resources.files("auricle").joinpath("label_maps", f"{name}.yaml").read_text()
     assert len(scorer.labels) == 10

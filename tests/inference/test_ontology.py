@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from auricle.convert import labels as label_lists
+from auricle.convert.assembly import read_labels
 from auricle.errors import CheckpointError
 from auricle.inference import Group, Prediction, ontology
 
@@ -51,7 +51,7 @@ def test_it_is_the_published_one(shared_data):
 def test_the_labels_of_audioset_are_in_it_with_their_ids(shared_data):
     with (shared_data / "audioset" / "class_labels_indices.csv").open(newline="") as lines:
         rows = list(csv.DictReader(lines))
-    labels = label_lists.read("audioset")
+    labels = read_labels("audioset")
     assert [row["display_name"] for row in rows] == labels
     assert ontology.ids_of(labels) == [row["mid"] for row in rows]
 

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from auricle.checkpoint import Checkpoint
-from auricle.convert import labels
 from auricle.convert.assembly import (
     HEAD_WIDTH,
     Description,
@@ -24,6 +23,8 @@ from auricle.convert.assembly import (
     fixed_padding,
     mlp_ratio,
     number_of_heads,
+    numbered_labels,
+    read_labels,
     translate,
 )
 from auricle.convert.layout import (
@@ -195,11 +196,11 @@ def _describe(settings: dict[str, Any]) -> Description:
     num_classes, frames = settings["num_classes"], settings["max_frames"]
     recipe = RECIPES.get((num_classes, None)) or RECIPES.get((num_classes, frames))
     notes = []
-    names = labels.numbered(num_classes)
+    names = numbered_labels(num_classes)
     if recipe is None:
         recipe = AUDIOSET
         notes = ["unknown data set: statistics of AudioSet, sigmoid and numbered labels assumed"]
     else:
-        names = labels.read(recipe.label_list)
+        names = read_labels(recipe.label_list)
     front_end = FbankConfig(mean=recipe.mean, std=recipe.std, padding=fixed_padding(frames))
     return Description(settings, front_end, names, recipe.activation, notes)

@@ -14,8 +14,13 @@ from typing import Any
 from torch import Tensor
 
 from auricle.checkpoint import Checkpoint
-from auricle.convert import labels
-from auricle.convert.assembly import Description, assemble, empty_model
+from auricle.convert.assembly import (
+    Description,
+    assemble,
+    empty_model,
+    numbered_labels,
+    read_labels,
+)
 from auricle.convert.layout import check, shape_of, without_prefix
 from auricle.convert.source import Options, Source
 from auricle.errors import CheckpointError
@@ -99,7 +104,7 @@ def _settings(tensors: dict[str, Tensor], options: Options, path: Path) -> dict[
 def _describe(settings: dict[str, Any]) -> Description:
     num_classes = settings["num_classes"]
     if num_classes == AUDIOSET_CLASSES:
-        names, notes = labels.read("audioset"), [ASSUMED]
+        names, notes = read_labels("audioset"), [ASSUMED]
     else:
-        names, notes = labels.numbered(num_classes), [ASSUMED, UNKNOWN_CLASSES]
+        names, notes = numbered_labels(num_classes), [ASSUMED, UNKNOWN_CLASSES]
     return Description(settings, EfficientATConfig(), names, "sigmoid", notes, MODEL)

@@ -5,20 +5,25 @@ only the few instructions that build tensors and containers; whatever else is in
 stop before anything runs, and the file is refused here with the name of what it asked for.
 
 Files of fairseq hold the settings of their training as objects of its packages. They are read with
-something inert in each one's place (`inert.py`).
+something inert in the place of each: what a pickle can do is what the names in it stand for, and
+here three names stand for what builds tensors and dictionaries, every other for `Inert`, which
+takes all it is given and does nothing.
 """
 
 import pickle
 import re
+import types
 import warnings
 import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch._utils import _rebuild_parameter, _rebuild_tensor_v2
 
-from auricle.convert import inert
 from auricle.errors import CheckpointError
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -92,7 +97,7 @@ def _load(path: Path, is_archive: bool) -> Any:
                 f"{NOT_RUN}"
             ) from error
         found = re.search(r"GLOBAL (\w[\w.]*)", str(error))
-        content = inert.read(path) if is_archive and found else None
+        content = _read_inert(path) if is_archive and found else None
         if isinstance(content, dict) and content.keys() >= FAIRSEQ:
             return content
         if found is None:
@@ -132,3 +137,64 @@ def _tensors(content: dict[Any, Any], path: Path) -> dict[str, Tensor]:
                 "Save only the model's state_dict() and convert that."
             )
     return {str(name): tensor for name, tensor in content.items()}
+
+
+class Inert:
+    """In the place of a foreign class, function or object."""
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        return super().__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any):
+        pass
+
+    def ignore(self, *_: Any, **__: Any) -> None:
+        """What it does with all it is given."""
+
+    __setstate__ = __setitem__ = append = extend = add = ignore
+
+
+class Builder(Inert):
+    """A function that may be called; inert so that a pickle cannot change it, as it could a def."""
+
+    def __init__(self, function: Callable[..., Tensor]):
+        self.function = function
+
+    def __call__(self, *arguments: Any) -> Tensor:
+        return self.function(*arguments)
+
+
+# Security: this table is all that the file can reach (torch adds the types of its storages).
+KNOWN = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor_v2"): Builder(_rebuild_tensor_v2),
+    ("torch._utils", "_rebuild_parameter"): Builder(_rebuild_parameter),
+}
+
+
+class Unpickler(pickle.Unpickler):
+    """Builds tensors and plain containers, and nothing of any other name."""
+
+    def find_class(self, module: str, name: str, /) -> Any:
+        return KNOWN.get((module, name), Inert)
+
+
+# What torch asks for in the place of the module `pickle`.
+INERT_PICKLE = types.SimpleNamespace(Unpickler=Unpickler, __name__=__name__)
+
+
+def _read_inert(path: Path) -> Any:
+    """What the zip archive at `path` holds, or None if that cannot be read in this way either."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # weights_only is False so that torch takes the unpickler that is handed in.
+            return torch.load(
+                path,
+                map_location="cpu",
+                pickle_module=INERT_PICKLE,
+                weights_only=False,
+                mmap=True,
+            )
+    except Exception:  # whatever it is: the caller says why the file was refused at first
+        return None

@@ -1,22 +1,25 @@
-"""A file or folder of another project: opened, and not yet understood."""
+"""A file or folder of another project: opened, and not yet understood.
+
+`.safetensors` files hold tensors and nothing else; PyTorch's are in `pickles.py`. ONNX files that
+torch exported keep most names, but store the matrix of a linear layer transposed and anonymous
+(`onnx::MatMul_1966`), and split a position table into anonymous constants. The nodes that use them
+still have the path of their module, which gives the names back.
+"""
 
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
-from auricle.convert import onnx_weights, pickles, safetensors_file
-from auricle.errors import CheckpointError
+from auricle.convert import pickles
+from auricle.errors import CheckpointError, missing_extra
 
-TENSOR_FILES = {
-    ".pth": pickles.read,
-    ".pt": pickles.read,
-    ".bin": pickles.read,
-    ".safetensors": safetensors_file.read,
-    ".onnx": onnx_weights.read,
-}
+ANONYMOUS = "onnx::"
 FOLDER_WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that is there is read
 
 
@@ -85,3 +88,79 @@ def read_json(path: Path) -> dict[str, Any] | None:
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: expected a JSON object, got {type(values).__name__}.")
     return values
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors in the file at `path`; nothing else can stand in such a file.
+
+    Raises:
+        CheckpointError: the file is empty, cut off, or something else under this name.
+    """
+    with path.open("rb"):
+        pass  # safetensors says of a file that may not be read that there is none
+    try:
+        return load_file(path), {}
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path}: not a whole .safetensors file ({error}). Download or copy it again."
+        ) from error
+
+
+def read_onnx(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors in the ONNX file at `path`; nothing is read that stands beside them.
+
+    Raises:
+        CheckpointError: the file is no ONNX model, or holds no weights.
+        MissingExtraError: the package onnx is not installed.
+    """
+    graph = _graph(path)
+    from onnx import numpy_helper
+
+    constants = {
+        value.name: torch.from_numpy(numpy_helper.to_array(value).copy())
+        for value in graph.initializer
+    }
+    if not constants:
+        raise CheckpointError(f"{path}: not an ONNX model with weights. Download or copy it again.")
+    tensors = {name: value for name, value in constants.items() if ANONYMOUS not in name}
+    tables: dict[str, list[str]] = {}  # parts of position tables by the module they belong to
+    for node in graph.node:
+        for name in node.input:
+            if name not in constants or name in tensors:
+                continue
+            module = node.name.strip("/").rpartition("/")[0].replace("/", ".")
+            if node.op_type == "MatMul":
+                tensors[f"{module}.weight"] = constants[name].T.contiguous()
+            elif constants[name].ndim == 3:
+                tables.setdefault(module, []).append(name)
+    for module, names in tables.items():
+        tensors[f"{module}.position_embeddings"] = _join([constants[name] for name in names])
+    return tensors, {}
+
+
+def _join(parts: list[Tensor]) -> Tensor:
+    """A position table `(1, P + N, D)` from its parts; the prefix tokens' is the shorter one."""
+    return torch.cat(sorted(parts, key=lambda part: part.shape[1]), dim=1)
+
+
+def _graph(path: Path) -> Any:
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise missing_extra("onnx", "export", "Reading weights from an ONNX file") from error
+    try:
+        return onnx.load(path).graph
+    except DecodeError as error:
+        raise CheckpointError(
+            f"{path}: not an ONNX model with weights. Download or copy it again."
+        ) from error
+
+
+TENSOR_FILES = {
+    ".pth": pickles.read,
+    ".pt": pickles.read,
+    ".bin": pickles.read,
+    ".safetensors": read_safetensors,
+    ".onnx": read_onnx,
+}

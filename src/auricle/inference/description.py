@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from auricle import models
 from auricle.checkpoint import Checkpoint
-from auricle.convert import labels
+from auricle.convert.assembly import read_labels
 from auricle.inference import names
 from auricle.inference.windows import longest_frames, longest_samples
 from auricle.models.differential_attention import learned_lambdas
@@ -27,7 +27,7 @@ def describe(name_or_path: str) -> dict[str, Any]:
     """
     if names.is_size(name_or_path):
         with torch.device("meta"):
-            sized = names.untrained(name_or_path, labels.read("audioset"))
+            sized = names.untrained(name_or_path, read_labels("audioset"))
         return {"name": name_or_path, **_facts(sized)}
     return {"name": name_or_path, **_facts(names.resolve(name_or_path))}
 
