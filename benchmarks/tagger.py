@@ -22,7 +22,7 @@ import soundfile
 import torch
 from torch import Tensor
 
-from auricle.inference import Classifier, builtin_names, description, windows
+from auricle.inference import Classifier, builtin_names, description, engine, windows
 
 SECONDS = 10
 CLIP_RATE = 44_100  # Hz, of the file, as recorders have it
@@ -66,7 +66,7 @@ def multiply_adds(classifier: Classifier) -> int:
     config, fbank = checkpoint.config, checkpoint.fbank
     padding = config.front_end.padding
     total = 0
-    for window in windows.split([waveform(classifier)], windows.longest_samples(checkpoint)):
+    for window in windows.split([waveform(classifier)], engine.longest_samples(checkpoint)):
         frames = max(padding.frames, fbank.num_frames(len(window.waveform)))
         frames = padding.frames if padding.mode == "fixed" else frames
         total += description.multiply_adds(config.model, config.model_settings, frames)

@@ -10,10 +10,11 @@ import soundfile
 import torch
 from rich.console import Console
 
-from auricle import data
+from auricle import audio, data
 from auricle.errors import AudioError, CheckpointError, DataError
 from auricle.evaluation import agree, agreement_report
 from auricle.evaluation.agreement import measure_likeness, places, shared_labels
+from auricle.inference import Classifier
 
 LABELS = ["a", "b", "c", "d", "e"]
 GROUPS = torch.arange(4)
@@ -91,25 +92,6 @@ def test_intervals_are_drawn_by_groups():
     assert numbers["intervals"]["top1_same"] == [1.0, 1.0]
 
 
-class Model:
-    """Scores the first sample of a sound as it was told, at its own sample rate."""
-
-    window_seconds = 2.0
-
-    def __init__(self, labels, table, sample_rate=16_000):
-        self.labels = labels
-        self.table = table
-        self.sample_rate = sample_rate
-        self.lengths = []
-
-    def score_waveforms(self, waveforms):
-        self.lengths += map(len, waveforms)
-        if min(map(len, waveforms)) < 100:
-            raise AudioError("too short.")
-        keys = [round(waveform.abs().max().item() * 10) for waveform in waveforms]
-        return torch.stack([self.table[key] for key in keys])
-
-
 @pytest.fixture
 def sounds(tmp_path):
     """Three unlabelled clips of constant loudness 0.1, 0.2 and 0.3, a second each."""
@@ -121,16 +103,24 @@ def sounds(tmp_path):
     return data.read(tmp_path / "sounds", labelled=False)
 
 
-def models():
-    teacher = Model(LABELS, {place: TEACHER[place] for place in range(4)}, 32_000)
-    student = Model(["d", "x", "a", "b"], {p: torch.tensor([0.2, 0.9, 0.3, 0.4]) for p in range(4)})
-    return student, teacher
+@pytest.fixture
+def models(function_engine):
+    """A student and a teacher that answer by a sound's loudness, each at its own sample rate."""
+
+    def row_of(table):
+        return lambda waveform: table[round(waveform.abs().max().item() * 10)]
+
+    student = {place: torch.tensor([0.2, 0.9, 0.3, 0.4]) for place in range(4)}
+    return [
+        Classifier(function_engine(row_of(student), ["d", "x", "a", "b"], 16_000, 100)),
+        Classifier(function_engine(row_of(TEACHER), LABELS, 32_000, 100, 64_000)),
+    ]
 
 
-def test_each_model_hears_the_files_at_its_own_rate(sounds):
-    student, teacher = models()
+def test_each_model_scores_the_files_at_its_own_rate(models, sounds):
+    student, teacher = models
     found = agree(student, teacher, sounds)
-    assert (student.lengths, teacher.lengths) == ([16_000] * 3, [32_000] * 3)
+    assert (student.engine.lengths, teacher.engine.lengths) == ([16_000] * 3, [32_000] * 3)
     assert found.labels == ["d", "a", "b"]  # that both know
     # part 0 holds the second clip, part 1 the first and the third
     torch.testing.assert_close(found.teacher, TEACHER[[2, 1, 3]][:, [3, 0, 1]])
@@ -138,8 +128,8 @@ def test_each_model_hears_the_files_at_its_own_rate(sounds):
     assert found.numbers["num_clips"] == 3
 
 
-def test_a_clip_that_one_cannot_score_is_left_out_for_both(sounds):
-    student, teacher = models()
+def test_a_clip_that_one_cannot_score_is_left_out_for_both(models, sounds):
+    student, teacher = models
     soundfile.write(sounds.clips[1].path, np.full(80, 0.1), 16_000)  # 160 samples for the teacher
     found = agree(student, teacher, sounds)
     assert [clip.path.name for clip in found.clips] == ["2.wav", "3.wav"]
@@ -147,25 +137,24 @@ def test_a_clip_that_one_cannot_score_is_left_out_for_both(sounds):
     torch.testing.assert_close(found.teacher, TEACHER[[2, 3]][:, [3, 0, 1]])
 
 
-def test_clips_that_nobody_scores_together_are_refused(sounds):
-    student, teacher = models()
+def test_clips_that_nobody_scores_together_are_refused(models, sounds, monkeypatch):
+    student, teacher = models
     for clip, size in zip(sounds.clips, (80, 80, 16_000), strict=True):
         soundfile.write(clip.path, np.full(size, 0.1), 16_000)
+    blocks = audio.blocks
 
-    scored = teacher.score_waveforms
-
-    def deaf_to_long_sounds(waveforms):
-        if len(waveforms[0]) > 200:
+    def all_but_long_sounds(source, sample_rate):
+        if sample_rate == teacher.sample_rate and source == sounds.clips[2].path:
             raise AudioError("too long.")
-        return scored(waveforms)
+        return blocks(source, sample_rate)
 
-    teacher.score_waveforms = deaf_to_long_sounds
+    monkeypatch.setattr(audio, "blocks", all_but_long_sounds)
     with pytest.raises(DataError) as caught:
-        agree(student, teacher, sounds, batch_size=1)
+        agree(student, teacher, sounds)
     assert str(caught.value) == (
         f"{sounds.source}: no clip can be scored by both. The student's first: "
-        f"{sounds.clips[0].path}: too short. The teacher's first: {sounds.clips[2].path}: too "
-        "long."
+        f"{sounds.clips[0].path}: the sound lasts 5 ms; this model needs at least 6 ms. The "
+        f"teacher's first: {sounds.clips[2].path}: too long."
     )
 
 
@@ -178,8 +167,8 @@ def test_models_without_labels_in_common_are_refused():
     )
 
 
-def test_an_agreement_is_written_and_printed(sounds, tmp_path):
-    found = agree(*models(), sounds)
+def test_an_agreement_is_written_and_printed(models, sounds, tmp_path):
+    found = agree(*models, sounds)
     agreement_report.write(found, tmp_path / "out", {"student": "s", "teacher": "t"})
     record = json.loads((tmp_path / "out" / "agreement.json").read_text())
     assert (record["student"], record["num_clips"], record["failed"]) == ("s", 3, [])

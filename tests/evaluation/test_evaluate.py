@@ -1,7 +1,4 @@
-"""Evaluation of a classifier, shown with one that hears the pitch of a tone, and cannot be wrong.
-
-It has the methods of `auricle.inference.Classifier` that evaluation uses.
-"""
+"""Evaluation of a classifier, shown with one that knows the pitch of a tone, and is never wrong."""
 
 import csv
 import json
@@ -17,45 +14,30 @@ from rich.console import Console
 from safetensors import safe_open
 
 from auricle import data
-from auricle.errors import AudioError, CheckpointError, DataError, MissingExtraError
+from auricle.errors import CheckpointError, DataError, MissingExtraError
 from auricle.evaluation import evaluate, leave_out, page, report
+from auricle.inference import Classifier
 
 PITCHES = {"high": 2000.0, "low": 200.0, "middle": 700.0}  # Hz
 ASKED = {"model": "pitch", "data": "tones.csv", "split": None, "fold": None, "without": []}
 
 
-class PitchClassifier:
-    """Scores each pitch by the power near it."""
-
-    sample_rate = 16_000
-    window_seconds = 2.0
-    labels = list(PITCHES)
-
-    def __init__(self):
-        self.batches = []  # how many waveforms were scored together
-        self.files = []  # what was scored window by window
-
-    def score_waveforms(self, waveforms):
-        self.batches.append(len(waveforms))
-        for waveform in waveforms:
-            if len(waveform) < 1600:
-                raise AudioError("the sound lasts less than 100 ms.")
-        return torch.stack([self.score(waveform) for waveform in waveforms])
-
-    def score_file(self, path):
-        self.files.append(path)
-        return self.score(torch.from_numpy(soundfile.read(path, dtype="float32")[0]))
-
-    def score(self, waveform):
-        spectrum = np.abs(np.fft.rfft(waveform.numpy())) ** 2
-        hertz = np.fft.rfftfreq(len(waveform), 1 / self.sample_rate)
-        power = [spectrum[np.abs(hertz - pitch) < 50].sum() for pitch in PITCHES.values()]
-        return (torch.tensor(power, dtype=torch.float32) / sum(power)).round(decimals=6)
+def pitch_scores(waveform):
+    """The share of the power that lies near each pitch."""
+    spectrum = np.abs(np.fft.rfft(waveform.numpy())) ** 2
+    hertz = np.fft.rfftfreq(len(waveform), 1 / 16_000)
+    power = [spectrum[np.abs(hertz - pitch) < 50].sum() for pitch in PITCHES.values()]
+    return (torch.tensor(power, dtype=torch.float32) / sum(power)).round(decimals=6)
 
 
 @pytest.fixture
-def classifier():
-    return PitchClassifier()
+def engine(function_engine):
+    return function_engine(pitch_scores, PITCHES)
+
+
+@pytest.fixture
+def classifier(engine):
+    return Classifier(engine)
 
 
 @pytest.fixture
@@ -109,22 +91,22 @@ def test_every_clip_is_scored_and_judged(classifier, tones):
     assert evaluation.failures == []
 
 
-def test_the_batch_size_changes_nothing(classifier, tones):
+def test_the_batch_size_changes_nothing(classifier, engine, tones):
     whole = evaluate(classifier, tones, batch_size=5)
     parts = evaluate(classifier, tones, batch_size=2)
-    assert classifier.batches == [5, 2, 2, 1]
+    assert engine.batches == [5, 2, 2, 1]
     assert torch.equal(parts.scores, whole.scores)
     assert parts.metrics == whole.metrics
 
 
-def test_a_long_clip_is_scored_window_by_window(classifier, tmp_path):
+def test_a_long_clip_is_scored_window_by_window(classifier, engine, tmp_path):
     write_tone(tmp_path / "short.wav", 200)
     write_tone(tmp_path / "long.wav", 2000, seconds=2.1)
     tones = manifest_of(tmp_path, ["path,labels", "long.wav,high", "short.wav,low"])
     evaluation = evaluate(classifier, tones)
     assert evaluation.chosen == ["high", "low"]
-    assert classifier.files == [tmp_path / "long.wav"]
-    assert classifier.batches == [1]
+    assert engine.lengths == [32_000, 32_000, 8000]
+    assert engine.batches == [2, 1]
 
 
 def test_clips_that_cannot_be_scored_are_left_out_and_listed(classifier, tones):
@@ -136,7 +118,10 @@ def test_clips_that_cannot_be_scored_are_left_out_and_listed(classifier, tones):
     assert evaluation.chosen == ["high", "middle", "high"]
     assert [failure.clip.path.name for failure in evaluation.failures] == ["1.wav", "3.wav"]
     assert str(evaluation.failures[0]).count(str(folder / "1.wav")) == 1
-    assert str(evaluation.failures[1]) == f"{folder / '3.wav'}: the sound lasts less than 100 ms."
+    assert (
+        str(evaluation.failures[1])
+        == f"{folder / '3.wav'}: the sound lasts 50 ms; this model needs at least 100 ms."
+    )
     assert evaluation.metrics["num_clips"] == 3
 
 
@@ -147,12 +132,12 @@ def test_nothing_to_score_is_refused(classifier, tmp_path):
         evaluate(classifier, tones)
     assert str(caught.value) == (
         f"{tones.source}: none of its 1 clips can be scored. "
-        f"The first: {tmp_path / 'a.wav'}: the sound lasts less than 100 ms."
+        f"The first: {tmp_path / 'a.wav'}: the sound lasts 50 ms; this model needs at least 100 ms."
     )
 
 
-def test_scores_that_are_not_numbers_are_refused(classifier, tones):
-    classifier.score = lambda waveform: torch.tensor([math.nan, 0, 0])
+def test_scores_that_are_not_numbers_are_refused(classifier, engine, tones):
+    engine.row = lambda waveform: torch.tensor([math.nan, 0, 0])
     with pytest.raises(CheckpointError) as caught:
         evaluate(classifier, tones)
     assert str(caught.value) == (
@@ -196,11 +181,13 @@ def test_a_clip_with_soft_targets_only_cannot_be_judged(classifier, tones, tmp_p
     )
 
 
-def test_a_missing_torchmetrics_is_noticed_before_any_scoring(classifier, tones, monkeypatch):
+def test_a_missing_torchmetrics_is_noticed_before_any_scoring(
+    classifier, engine, tones, monkeypatch
+):
     monkeypatch.setitem(sys.modules, "torchmetrics.functional", None)
     with pytest.raises(MissingExtraError):
         evaluate(classifier, tones)
-    assert classifier.batches == []
+    assert engine.batches == []
 
 
 # --- leaving labels out
@@ -322,8 +309,8 @@ def test_predictions_csv_holds_a_line_for_each_scored_clip(
 def test_predictions_csv_of_many_classes_holds_the_five_best(
     classifier, tones, tmp_path, no_pictures
 ):
-    classifier.labels = [*PITCHES, *(f"other {index}" for index in range(48))]
-    classifier.score = lambda waveform: torch.arange(51) / 100
+    classifier.engine.labels = [*PITCHES, *(f"other {index}" for index in range(48))]
+    classifier.engine.row = lambda waveform: torch.arange(51) / 100
     report.write(evaluate(classifier, tones), tmp_path / "out", ASKED)
     lines = (tmp_path / "out" / "predictions.csv").read_text().splitlines()
     assert lines[0] == (
@@ -378,7 +365,7 @@ def test_clips_of_one_group_are_drawn_together(classifier, tones):
 def test_progress_is_told_of_every_clip(classifier, tones):
     counts = []
     evaluate(classifier, tones, batch_size=2, progress=counts.append)
-    assert counts == [2, 2, 1]
+    assert counts == [1] * 5
 
 
 def test_the_table_lists_the_classes_best_first(classifier, tones):
@@ -408,8 +395,8 @@ def test_the_table_says_which_classes_have_no_clip(classifier, tones):
 
 
 def test_the_table_of_many_classes_shows_the_best_and_the_worst(classifier, tones):
-    classifier.labels = [*PITCHES, *(f"[other {index}]" for index in range(48))]
-    classifier.score = lambda waveform: torch.arange(51) / 100
+    classifier.engine.labels = [*PITCHES, *(f"[other {index}]" for index in range(48))]
+    classifier.engine.row = lambda waveform: torch.arange(51) / 100
     lines = printed(evaluate(classifier, tones))
     first = next(place for place, line in enumerate(lines) if line.startswith("class"))
     names = [line.partition("  ")[0] for line in lines[first + 1 :]]

@@ -13,7 +13,7 @@ import torch
 from auricle.data import Clip, Manifest
 from auricle.evaluation import page, report
 from auricle.evaluation.evaluate import measure
-from auricle.evaluation.hearing import Heard
+from auricle.evaluation.scoring import ScoredClips
 
 LABELS = ["<b>bark", 'me"ow', "r&b"]
 
@@ -26,7 +26,7 @@ def evaluation(tmp_path):
     clips = [Clip(folder / name, (LABELS[index % 3],)) for index, name in enumerate(names)]
     scores = torch.eye(3)[torch.tensor([0, 2, 2, 0, 1, 2])] * 0.5 + 0.2
     manifest = Manifest(folder / "clips.csv", tuple(clips))
-    return measure(manifest, Heard(clips, scores, []), LABELS)
+    return measure(manifest, ScoredClips(clips, scores, []), LABELS)
 
 
 class Reader(HTMLParser):
@@ -114,7 +114,7 @@ def test_a_sound_within_a_shard_has_no_link(evaluation, tmp_path):
 def test_nothing_wrong_is_said(evaluation, tmp_path):
     right = measure(
         evaluation.manifest,
-        Heard(evaluation.clips, evaluation.targets.float(), []),
+        ScoredClips(evaluation.clips, evaluation.targets.float(), []),
         LABELS,
     )
     assert right.metrics["d_prime"] == math.inf
@@ -139,7 +139,7 @@ def test_a_name_that_is_no_text_can_be_written(evaluation, tmp_path):
 
 def test_classes_that_no_clip_has_stand_last(evaluation, tmp_path):
     clips = [evaluation.clips[index] for index in (1, 2, 4, 5)]
-    heard = Heard(clips, evaluation.scores[[1, 2, 4, 5]], [])
+    heard = ScoredClips(clips, evaluation.scores[[1, 2, 4, 5]], [])
     few = measure(evaluation.manifest, heard, LABELS)
     text = " ".join(written(few, tmp_path).cells)
     first = [text.index(label) for label in ('me"ow', "r&b", "<b>bark")]

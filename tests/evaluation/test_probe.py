@@ -1,4 +1,4 @@
-"""Probes, shown with an embedder that hears the pitch of a tone."""
+"""Probes, shown with an engine that embeds the pitch of a tone."""
 
 import json
 import math
@@ -10,38 +10,24 @@ import soundfile
 import torch
 
 from auricle import data
-from auricle.errors import AudioError, DataError
+from auricle.errors import DataError
 from auricle.evaluation import ProbeConfig, compare, probe, probe_report
 from auricle.evaluation.probe import nearest_scores
 
 PITCHES = {"high": 2000.0, "low": 200.0, "middle": 700.0}  # Hz
 
 
-class PitchEmbedder:
-    """Power near each pitch, and a number that says nothing."""
+def pitch_shares(waveform):
+    """The share of the power near each pitch, and a number that says nothing."""
+    spectrum = np.abs(np.fft.rfft(waveform.numpy())) ** 2
+    hertz = np.fft.rfftfreq(len(waveform), 1 / 16_000)
+    power = [spectrum[np.abs(hertz - pitch) < 100].sum() for pitch in PITCHES.values()]
+    return torch.tensor([*np.array(power) / sum(power), 1.0])
 
-    sample_rate = 16_000
-    window_seconds = 2.0
 
-    def __init__(self):
-        self.heard = 0
-
-    def embed_waveforms(self, waveforms):
-        if min(map(len, waveforms)) < 1600:
-            raise AudioError("the sound lasts less than 100 ms.")
-        self.heard += len(waveforms)
-        return torch.stack([self.embed(waveform.numpy()) for waveform in waveforms])
-
-    def embed_file(self, source):
-        return self.embed_waveforms([torch.from_numpy(soundfile.read(source, dtype="float32")[0])])[
-            0
-        ]
-
-    def embed(self, samples):
-        spectrum = np.abs(np.fft.rfft(samples)) ** 2
-        hertz = np.fft.rfftfreq(len(samples), 1 / self.sample_rate)
-        power = [spectrum[np.abs(hertz - pitch) < 100].sum() for pitch in PITCHES.values()]
-        return torch.tensor([*np.array(power) / sum(power), 1.0])
+@pytest.fixture
+def embedder(function_engine):
+    return function_engine(pitch_shares)
 
 
 def write_tones(folder, labels_of=lambda name: name, columns=""):
@@ -66,10 +52,9 @@ def tones(tmp_path):
 pytestmark = pytest.mark.filterwarnings("ignore:.*more than one split or fold")
 
 
-def test_each_fold_is_judged_once_by_what_the_others_teach(tones):
-    embedder = PitchEmbedder()
+def test_each_fold_is_judged_once_by_what_the_others_teach(embedder, tones):
     found = probe(embedder, tones)
-    assert embedder.heard == 24  # each clip once
+    assert len(embedder.lengths) == 24  # each clip once
     assert (found.metric, found.width) == ("accuracy", 4)
     assert found.linear.metrics["accuracy"] == found.nearest.metrics["accuracy"] == 1.0
     assert [(part.name, part.num_train, part.num_test) for part in found.parts] == [
@@ -79,61 +64,59 @@ def test_each_fold_is_judged_once_by_what_the_others_teach(tones):
     assert found.linear.metrics["resampled"] == {"unit": "groups", "number": 12, "rounds": 1000}
 
 
-def test_named_splits_come_before_folds_and_only_they_are_heard(tones):
-    embedder = PitchEmbedder()
+def test_named_splits_come_before_folds_and_only_they_are_heard(embedder, tones):
     found = probe(embedder, tones, ("train", "test"))
     assert [(part.name, part.num_train, part.num_test) for part in found.parts] == [("test", 15, 9)]
     clips = [clip for clip in tones.clips if clip.split == "train" or clip.fold == 1]
     few = replace(tones, clips=[replace(clip, split="other") for clip in clips[:1]] + clips[1:])
-    embedder = PitchEmbedder()
+    embedder.lengths.clear()
     probe(embedder, few, ("train", "test"))
-    assert embedder.heard == len(clips) - 1
+    assert len(embedder.lengths) == len(clips) - 1
 
 
-def test_labels_that_the_sound_does_not_tell_are_not_learned(tones):
+def test_labels_that_the_sound_does_not_tell_are_not_learned(embedder, tones):
     labels = torch.randint(2, (24,), generator=torch.Generator().manual_seed(1)).tolist()
     clips = [
         replace(clip, labels=(f"class {label}",))
         for clip, label in zip(tones.clips, labels, strict=True)
     ]
-    found = probe(PitchEmbedder(), replace(tones, clips=clips))
+    found = probe(embedder, replace(tones, clips=clips))
     assert found.linear.metrics["accuracy"] < 0.8
     assert found.nearest.metrics["accuracy"] < 0.8  # a clip is not its own neighbour
 
 
-def test_a_class_of_one_fold_alone_is_never_learned(tones):
+def test_a_class_of_one_fold_alone_is_never_learned(embedder, tones):
     clips = [
         replace(clip, labels=("odd",) if clip.fold == 2 else clip.labels) for clip in tones.clips
     ]
-    found = probe(PitchEmbedder(), replace(tones, clips=clips))
+    found = probe(embedder, replace(tones, clips=clips))
     assert [part.linear for part in found.parts] == [1.0, 1.0, 0.0, 1.0]
     assert [part.nearest for part in found.parts] == [1.0, 1.0, 0.0, 1.0]
 
 
-def test_clips_of_several_labels_are_judged_by_their_ranking(tmp_path):
+def test_clips_of_several_labels_are_judged_by_their_ranking(embedder, tmp_path):
     names = {"high": "whistle;sound", "low": "hum;sound", "middle": "voice;sound;hum"}
     tones = data.read(write_tones(tmp_path, names.__getitem__))
-    found = probe(PitchEmbedder(), tones)
+    found = probe(embedder, tones)
     assert found.metric == "mAP"
     assert found.linear.metrics["mAP"] == pytest.approx(1.0)
     assert found.nearest.metrics["mAP"] == pytest.approx(1.0)
     assert found.parts[0].linear == pytest.approx(1.0)
 
 
-def test_faulty_clips_are_left_out_and_listed(tones):
+def test_faulty_clips_are_left_out_and_listed(embedder, tones):
     folder = tones.source.parent
     (folder / "3.wav").write_text("this is not a sound")
     soundfile.write(folder / "4.wav", np.zeros(400), 16_000)
-    found = probe(PitchEmbedder(), tones)
+    found = probe(embedder, tones)
     assert len(found.linear.clips) == 22
     assert [failure.clip.path.name for failure in found.linear.failures] == ["3.wav", "4.wav"]
 
 
-def test_what_cannot_be_divided_is_refused_before_a_sound_is_heard(tones):
-    embedder = PitchEmbedder()
+def test_what_cannot_be_divided_is_refused_before_a_sound_is_heard(embedder, tones):
     with pytest.raises(DataError, match="no clip has the split 'validation'"):
         probe(embedder, tones, ("train", "validation"))
-    assert embedder.heard == 0
+    assert embedder.lengths == []
 
 
 def test_the_nearest_neighbours_vote_by_their_likeness():
@@ -147,8 +130,8 @@ def test_the_nearest_neighbours_vote_by_their_likeness():
     assert nearest_scores(known, targets, query, 9).shape == (1, 2)
 
 
-def test_a_probe_is_written_for_people_programs_and_comparisons(tones, tmp_path):
-    found = probe(PitchEmbedder(), tones, config=ProbeConfig(neighbours=3, seed=1))
+def test_a_probe_is_written_for_people_programs_and_comparisons(embedder, tones, tmp_path):
+    found = probe(embedder, tones, config=ProbeConfig(neighbours=3, seed=1))
     probe_report.write(found, tmp_path / "a", {"model": "pitch"})
     probe_report.write(found, tmp_path / "b", {"model": "pitch"})
     record = json.loads((tmp_path / "a" / "probe.json").read_text())

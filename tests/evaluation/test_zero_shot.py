@@ -8,6 +8,7 @@ import torch
 from auricle.data import Clip, Manifest
 from auricle.errors import DataError
 from auricle.evaluation.zero_shot import ByClass, among_all_labels, evaluate_zero_shot
+from auricle.inference import Classifier
 
 LABELS = ["Dog", "Bark", "Cat", "Waves", "Music", "Speech", "Wind"]
 SCORES = torch.tensor(
@@ -21,25 +22,12 @@ SCORES = torch.tensor(
 THRESHOLDS = [0.15, 0.85, 0.5, 0.31, 0.5, 0.65, 0.75]
 
 
-class Listener:
-    """Answers clips, which are named by a number, with the rows of SCORES."""
-
-    labels = LABELS
-    sample_rate = 16_000
-    window_seconds = 10.0
-
-    def __init__(self):
-        self.asked = 0
-
-    def score_waveforms(self, waveforms):
-        rows = SCORES[self.asked : self.asked + len(waveforms)]
-        self.asked += len(waveforms)
-        return rows
-
-
 @pytest.fixture
-def model():
-    return ByClass(Listener(), {"dog": ["Dog", "Bark"], "sea": ["Waves"]})
+def model(function_engine):
+    """Answers one clip after the other with a row of SCORES."""
+    rows = iter(SCORES)
+    engine = function_engine(lambda waveform: next(rows), LABELS)
+    return ByClass(Classifier(engine), {"dog": ["Dog", "Bark"], "sea": ["Waves"]})
 
 
 @pytest.fixture
@@ -84,7 +72,7 @@ def test_a_clip_without_a_right_label_does_not_count():
 
 
 def test_a_class_that_the_map_lacks_is_refused(model, manifest):
-    model = ByClass(Listener(), {"dog": ["Dog"]})
+    model = ByClass(model.scorer, {"dog": ["Dog"]})
     with pytest.raises(DataError) as caught:
         evaluate_zero_shot(model, manifest)
     assert str(caught.value) == (

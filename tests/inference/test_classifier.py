@@ -11,8 +11,7 @@ import auricle
 from auricle import audio, checkpoint
 from auricle.errors import AudioError, CheckpointError, ConfigError
 from auricle.features import FbankConfig
-from auricle.inference import Classifier, Prediction, windows
-from auricle.inference import classifier as module
+from auricle.inference import Classifier, Prediction, engine
 
 RATE = 16_000
 
@@ -80,7 +79,6 @@ def test_streaming_gives_the_scores_of_the_whole_recording(classifier, noise_fil
     in_memory = classifier.score_waveforms([audio.load(noise_file, RATE)])[0]
     stream = audio.blocks
     monkeypatch.setattr(audio, "blocks", lambda source, rate: stream(source, rate, 0.7))
-    monkeypatch.setattr(module, "MAX_BATCH_SAMPLES", 2 * RATE)  # one window at a time
     torch.testing.assert_close(classifier.score_file(noise_file), in_memory, atol=1e-5, rtol=0)
 
 
@@ -155,19 +153,6 @@ def test_an_empty_list_has_no_answers(classifier):
     assert len(classifier.embed([], RATE)) == 0
 
 
-def test_a_batch_is_bounded_in_samples(classifier, noise, monkeypatch):
-    monkeypatch.setattr(module, "MAX_BATCH_SAMPLES", 3 * RATE)
-    sizes = []
-    score = classifier.checkpoint.score
-    monkeypatch.setattr(
-        classifier.checkpoint,
-        "score",
-        lambda waveforms, lengths: sizes.append(waveforms.numel()) or score(waveforms, lengths),
-    )
-    classifier.classify([noise[:RATE]] * 5, RATE)
-    assert sizes == [3 * RATE, 2 * RATE]
-
-
 def test_an_embedding_is_what_the_head_reads(classifier, noise):
     clip = noise[:RATE]
     embedding = classifier.embed(clip, RATE)
@@ -179,6 +164,11 @@ def test_an_embedding_is_what_the_head_reads(classifier, noise):
     batch = classifier.embed([clip, noise], RATE)
     torch.testing.assert_close(batch[0], embedding, atol=5e-5, rtol=0)
     torch.testing.assert_close(batch[1], classifier.embed(noise, RATE), atol=5e-5, rtol=0)
+
+
+def test_a_file_is_embedded_as_its_samples_are(classifier, noise, noise_file):
+    expected = classifier.embed(noise, RATE)
+    torch.testing.assert_close(classifier.embed_file(noise_file), expected, atol=1e-5, rtol=0)
 
 
 def test_a_probe_can_be_trained_on_embeddings(classifier, tone):
@@ -295,4 +285,4 @@ def test_windows_of_a_fixed_length_model_are_that_long(tone):
     assert fixed.window_seconds == (400 + 49 * 160 + 159) / RATE
     late = torch.cat([torch.zeros(RATE), tone])  # the tone begins after the first two windows
     assert fixed.classify(late, RATE) != fixed.classify(torch.zeros(2 * RATE), RATE)
-    assert windows.longest_frames(fixed.checkpoint) == 50
+    assert engine.longest_frames(fixed.checkpoint) == 50

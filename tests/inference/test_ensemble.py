@@ -1,4 +1,4 @@
-"""An ensemble: the weighted mean of what its members say, each hearing in its own way."""
+"""An ensemble: the weighted mean of its members' scores, each in its own windows."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import soundfile
 import torch
 
 from auricle import checkpoint
-from auricle.errors import AudioError, CheckpointError, ConfigError
+from auricle.errors import CheckpointError, ConfigError
 from auricle.features import FbankConfig, PaddingConfig
 from auricle.inference import Classifier, Ensemble
 
@@ -60,34 +60,25 @@ def test_the_score_is_the_mean_of_the_members_by_the_labels_names(ensemble, memb
         path = folder / f"{index}.wav"
         one, two, three = (member.score_file(path) for member in members)
         expected = (one + two + three[[1, 2, 0]]) / 3
-        torch.testing.assert_close(ensemble.score_file(path), expected, atol=1e-6, rtol=0)
-        each = ensemble.score_members_file(path)
+        [found] = ensemble.score_files([path])
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+        [each] = ensemble.score_members([path])
         torch.testing.assert_close(each, torch.stack([one, two, three[[1, 2, 0]]]))
     assert ensemble.labels == LABELS
 
 
-def test_waveforms_are_scored_as_their_files_are(ensemble, sounds):
-    folder, waveforms = sounds
-    together = ensemble.score_waveforms(waveforms)
-    for index, scores in enumerate(together):
-        alone = ensemble.score_file(folder / f"{index}.wav")
-        torch.testing.assert_close(
-            scores, alone, atol=1e-4, rtol=0
-        )  # resampled whole, or in blocks
-
-
-def test_it_hears_at_the_highest_rate_and_in_the_shortest_window(ensemble, members):
-    assert [member.sample_rate for member in members] == [16_000, 16_000, 8_000]
-    assert ensemble.sample_rate == 16_000
-    assert ensemble.window_seconds == min(member.window_seconds for member in members)
-    assert ensemble.window_seconds < members[1].window_seconds
+def test_files_are_scored_together_as_each_alone(ensemble, sounds):
+    paths = [sounds[0] / f"{index}.wav" for index in range(3)]
+    for path, scores in zip(paths, ensemble.score_files(paths), strict=True):
+        [alone] = ensemble.score_files([path])
+        torch.testing.assert_close(scores, alone, atol=1e-5, rtol=0)
 
 
 def test_weights_count(members, sounds):
     folder, _ = sounds
     weighted = Ensemble(members[:2], ["one", "two"], weights=[3, 1])
     one, two = (member.score_file(folder / "0.wav") for member in members[:2])
-    found = weighted.score_file(folder / "0.wav")
+    [found] = weighted.score_files([folder / "0.wav"])
     torch.testing.assert_close(found, 0.75 * one + 0.25 * two, atol=1e-6, rtol=0)
     assert weighted.weights == [0.75, 0.25]
 
@@ -96,18 +87,21 @@ def test_an_ensemble_of_equals_is_no_more_than_one(members, sounds):
     folder, _ = sounds
     twins = Ensemble([made(1), made(1)], ["one", "twin"])
     alone = members[0].score_file(folder / "1.wav")
-    torch.testing.assert_close(twins.score_file(folder / "1.wav"), alone)
+    [found] = twins.score_files([folder / "1.wav"])
+    torch.testing.assert_close(found, alone)
 
 
 def test_sure_members_do_not_exceed_one(ensemble):
     assert ensemble.join(torch.ones(3, 4)).tolist() == [1.0] * 4
 
 
-def test_a_sound_that_is_too_short_for_a_member_is_refused(members):
+def test_a_sound_that_is_too_short_for_a_member_is_refused(members, sounds):
     longer = made(5)
-    longer._shortest_samples = 1600
-    with pytest.raises(AudioError):
-        Ensemble([members[0], longer], ["a", "b"]).score_waveforms([torch.rand(900)])
+    longer.engine.shortest_samples = 6400
+    paths = [sounds[0] / f"{index}.wav" for index in range(2)]
+    short, fine = Ensemble([members[0], longer], ["a", "b"]).score_files(paths)
+    assert str(short) == "the sound lasts 300 ms; this model needs at least 400 ms."
+    assert len(fine) == 3
 
 
 def saved(classifier, folder: Path) -> Path:
@@ -120,8 +114,9 @@ def test_it_is_loaded_from_names(members, sounds, tmp_path):
     loaded = Ensemble.load(paths, device="cpu")
     assert loaded.names == [str(path) for path in paths]
     path = sounds[0] / "0.wav"
-    expected = Ensemble(members, ["a", "b", "c"]).score_file(path)
-    torch.testing.assert_close(loaded.score_file(path), expected)
+    [expected] = Ensemble(members, ["a", "b", "c"]).score_files([path])
+    [found] = loaded.score_files([path])
+    torch.testing.assert_close(found, expected)
 
 
 # --- what is refused

@@ -1,21 +1,24 @@
-"""Windows of long recordings: where they lie, and how their scores are joined."""
+"""Windows: where they lie, how they are run in batches across recordings, how they are joined."""
+
+import itertools
+import math
+import threading
+import time
 
 import pytest
 import torch
 
-from auricle import checkpoint
-from auricle.errors import ConfigError
-from auricle.features import FbankConfig, PaddingConfig
+from auricle.errors import AudioError, ConfigError, UserError
 from auricle.inference import windows
-from auricle.inference.windows import Window
+from auricle.inference.windows import Limits
 
 
 def recording(num_samples: int) -> torch.Tensor:
     return torch.arange(1.0, num_samples + 1)
 
 
-def positions(num_samples: int, length: int) -> list[tuple[int, int]]:
-    found = windows.split([recording(num_samples)], length)
+def positions(num_samples: int, length: int, hop: int | None = None) -> list[tuple[int, int]]:
+    found = windows.split([recording(num_samples)], length, hop)
     return [(window.start, window.end) for window in found]
 
 
@@ -32,6 +35,19 @@ def positions(num_samples: int, length: int) -> list[tuple[int, int]]:
 )
 def test_windows_overlap_by_half_and_the_last_ends_with_the_recording(num_samples, expected):
     assert positions(num_samples, length=10) == expected
+
+
+@pytest.mark.parametrize(
+    "num_samples, hop, expected",
+    [
+        (25, 10, [(0, 10), (10, 20), (15, 25)]),
+        (20, 10, [(0, 10), (10, 20)]),
+        (14, 2, [(0, 10), (2, 12), (4, 14)]),
+        (7, 3, [(0, 7)]),
+    ],
+)
+def test_windows_start_a_hop_apart(num_samples, hop, expected):
+    assert positions(num_samples, 10, hop) == expected
 
 
 @pytest.mark.parametrize("num_samples", [1, 9, 10, 11, 37, 100])
@@ -64,18 +80,6 @@ def test_no_more_than_a_block_and_one_and_a_half_windows_is_held():
     assert longest <= 100 + 75
 
 
-def test_a_batch_holds_no_more_samples_than_allowed_padding_included():
-    sizes = [10, 10, 10, 30, 10, 5, 100, 10]
-    batches = list(windows.in_batches([Window(0, recording(size)) for size in sizes], 60))
-    assert [[len(window.waveform) for window in batch] for batch in batches] == [
-        [10, 10, 10],  # a fourth of 30 would make 4 x 30
-        [30, 10],
-        [5],  # with the next one 2 x 100
-        [100],  # longer than allowed: alone
-        [10],
-    ]
-
-
 def test_mean_and_max_do_not_depend_on_the_batches():
     scores = torch.rand(7, 3)
     torch.testing.assert_close(windows.mean(scores.split(2)), scores.mean(dim=0))
@@ -90,18 +94,150 @@ def test_an_unknown_aggregation_is_refused():
     )
 
 
-@pytest.mark.parametrize(
-    "padding, longest, shortest",
-    [
-        # 100 frames are 400 + 99 x 160 samples and up to 159 more; a patch is 16 frames
-        (PaddingConfig(), 16_399, 2800),
-        (PaddingConfig(frames=16), 16_399, 400),
-        (PaddingConfig(mode="fixed", frames=80), 13_199, 400),
-    ],
-)
-def test_a_window_is_what_the_model_takes_at_once(padding, longest, shortest):
-    settings = {"width": 8, "depth": 1, "num_heads": 1, "max_frames": 100}
-    front_end = FbankConfig(num_mels=32, padding=padding)
-    small = checkpoint.create("ast", settings, front_end, ["a"], "sigmoid")
-    assert windows.longest_samples(small) == longest
-    assert windows.shortest_samples(small) == shortest
+# --- running them
+
+
+class SumEngine:
+    """Gives each waveform its sum and its length; takes 4 to 10 samples at 2 Hz."""
+
+    labels: list[str] = []
+    thresholds = None
+    sample_rate = 2
+    shortest_samples = 4
+    longest_samples = 10
+
+    def __init__(self):
+        self.sizes: list[tuple[int, int]] = []  # of the batches
+
+    def score(self, waveforms, lengths):
+        self.sizes.append(tuple(waveforms.shape))
+        return torch.stack([waveforms.sum(dim=1), lengths.float()], dim=1)
+
+    embed = score
+
+
+@pytest.fixture
+def engine():
+    return SumEngine()
+
+
+def lengths_of(outcomes):
+    return [None if isinstance(each, UserError) else each.values[1].item() for _, each in outcomes]
+
+
+def test_each_recordings_windows_come_in_order_with_their_times(engine):
+    found = list(windows.run(engine, engine.score, [[recording(16)], [recording(7)]]))
+    assert [(number, each.start, each.end) for number, each in found] == [
+        (0, 0.0, 5.0),
+        (0, 2.5, 7.5),
+        (0, 3.0, 8.0),
+        (1, 0.0, 3.5),
+    ]
+    assert [each.values[0].item() for _, each in found] == [55.0, 105.0, 115.0, 28.0]
+    assert found[3][1].level == pytest.approx(10 * math.log10(4.0))
+
+
+def test_batches_go_across_recordings_of_similar_length(engine):
+    sizes = [10, 4, 10, 4, 9, 4]
+    found = list(windows.run(engine, engine.score, [[recording(size)] for size in sizes]))
+    assert [number for number, _ in found] == list(range(6))
+    assert lengths_of(found) == sizes
+    assert engine.sizes == [(3, 10), (3, 4)]
+
+
+def test_a_batch_holds_no_more_samples_and_windows_than_allowed(engine):
+    recordings = [[recording(10)] for _ in range(7)]
+    list(windows.run(engine, engine.score, recordings, Limits(samples=39)))
+    list(windows.run(engine, engine.score, recordings, Limits(windows=2)))
+    list(windows.run(engine, engine.score, recordings, Limits(samples=5)))
+    assert engine.sizes == [*[(3, 10)] * 2, (1, 10), *[(2, 10)] * 3, (1, 10), *[(1, 10)] * 7]
+
+
+def test_recordings_are_read_as_they_are_needed(engine):
+    opened = []
+
+    def endless():
+        for number in itertools.count():
+            opened.append(number)
+            yield [recording(10)]
+
+    found = windows.run(engine, engine.score, endless(), Limits(samples=20))
+    assert [next(found)[0] for _ in range(50)] == list(range(50))
+    assert len(opened) < 50 + 2 * windows.BATCHES_AHEAD + 2
+
+
+def test_a_stream_without_an_end_is_answered_window_by_window(engine):
+    given = []
+
+    def blocks():
+        for number in itertools.count():
+            given.append(number)
+            yield torch.ones(5)
+
+    found = windows.run(engine, engine.score, [blocks()], Limits(samples=1))
+    assert [next(found)[1].end for _ in range(4)] == [5.0, 7.5, 10.0, 12.5]
+    assert len(given) == 5  # of half a window each: no answer waits for the next block
+
+
+def test_a_recording_that_fails_does_not_stop_the_others(engine):
+    def damaged():
+        yield recording(10)
+        raise AudioError("damaged.")
+
+    recordings = [[recording(5)], damaged(), [recording(3)], [], [recording(6)]]
+    found = list(windows.run_whole(engine, engine.score, recordings))
+    assert [str(each) if isinstance(each, UserError) else len(each) for each in found] == [
+        1,
+        "damaged.",
+        "the sound lasts 1500 ms; this model needs at least 2000 ms.",
+        "the recording holds no samples.",
+        1,
+    ]
+
+
+def test_an_error_of_ours_is_not_taken_for_the_recordings(engine):
+    def broken():
+        yield recording(10)
+        raise KeyError("ours")
+
+    with pytest.raises(KeyError):
+        list(windows.run_whole(engine, engine.score, [broken()]))
+
+
+def test_files_are_read_ahead_in_threads_and_given_in_order(monkeypatch):
+    threads, opened = set(), []
+
+    def blocks(source, sample_rate):
+        threads.add(threading.current_thread())
+        opened.append(source)
+        time.sleep(0.001 * (source % 3))
+        if source == 5:
+            raise AudioError("five.")
+        yield torch.full((sample_rate,), float(source))
+
+    monkeypatch.setattr(windows.audio, "blocks", blocks)
+    found = windows.read(iter(range(100)), 4)
+    for number in range(5):
+        assert [block.tolist() for block in next(found)] == [[float(number)] * 4]
+    assert len(opened) <= 5 + windows.FILES_AHEAD + 1
+    with pytest.raises(AudioError, match="five."):
+        list(next(found))
+    assert next(iter(next(found)))[0] == 6
+    found.close()
+    assert threading.main_thread() not in threads
+    for thread in threads:
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+
+
+def test_pauses_are_left_out_of_what_is_joined():
+    rows = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.0]])
+    levels = [-20.0, -80.0, -30.0]
+    parts = [
+        windows.Segment(start, start + 2.0, row, level)
+        for start, row, level in zip((0.0, 1.0, 2.0), rows, levels, strict=True)
+    ]
+    joined = windows.join(parts)
+    assert (joined.start, joined.end, joined.level) == (0.0, 4.0, -20.0)
+    assert joined.values.tolist() == [0.75, 0.0]
+    assert windows.join(parts[1:2]).values.tolist() == [0.0, 1.0]

@@ -68,21 +68,26 @@ def probe(  # noqa: PLR0913 - one parameter for each option
     from auricle.data import read
     from auricle.evaluation import ProbeConfig, leave_out, probe_report, report
     from auricle.evaluation import probe as probe_model
-    from auricle.inference import Embedder  # here, so that --help does not wait for torch
+    from auricle.inference import (
+        Engine,
+        TorchEngine,
+        load_embedder,
+    )  # here, so that --help does not wait for torch
 
     with report.writable(out) if out else contextlib.nullcontext():
         splits = (train_split, test_split) if train_split and test_split else None
         manifest = leave_out(read(data), without or [])
+        engine: Engine
         if _is_recipe(model):
             from auricle import experiment
 
             begun = experiment.before_training(experiment.read_recipe(model), seed)
-            embedder = Embedder.of(begun, device, deviation)
+            engine = TorchEngine(begun, device, deviation)
         else:
-            embedder = Embedder.load(model, device, seed, deviation)
+            engine = load_embedder(model, device, seed, deviation)
         config = ProbeConfig(neighbours=neighbours, seed=seed)
         with judging.counting(len(manifest.clips)) as progress:
-            found = probe_model(embedder, manifest, splits, config, batch_size, progress)
+            found = probe_model(engine, manifest, splits, config, batch_size, progress)
         judging.report_failures(found.linear.failures)
         typer.echo("\n".join(probe_report.lines(found)))
         if out:

@@ -26,11 +26,18 @@ from auricle.evaluation.bootstrap import (
     weighted_share,
 )
 from auricle.evaluation.calibration import best_thresholds
-from auricle.evaluation.hearing import Failure, Heard, Progress, Scorer, hear, silent
 from auricle.evaluation.metrics import (
     DECISION_THRESHOLD,
     classification_metrics,
     require_torchmetrics,
+)
+from auricle.evaluation.scoring import (
+    Failure,
+    Progress,
+    ScoredClips,
+    Scorer,
+    no_progress,
+    score_clips,
 )
 
 TOP = 3  # of the teacher's labels, among which the student's best should be
@@ -75,7 +82,7 @@ def agree(
     manifest: Manifest,
     threshold: float = DECISION_THRESHOLD,
     batch_size: int = 32,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> Agreement:
     """Let both models hear every clip of `manifest` and compare what they say.
 
@@ -100,7 +107,7 @@ def hear_both(
     teacher: Scorer,
     manifest: Manifest,
     batch_size: int = 32,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> Both:
     """Let both models hear every clip of `manifest`.
 
@@ -115,8 +122,8 @@ def hear_both(
     sides = []
     for scorer in (student, teacher):
         columns = [scorer.labels.index(label) for label in labels]
-        heard = hear(scorer, manifest, batch_size, progress)
-        sides.append(Heard(heard.clips, heard.scores[:, columns], heard.failures))
+        heard = score_clips(scorer.score_files, manifest, batch_size, progress)
+        sides.append(ScoredClips(heard.clips, heard.scores[:, columns], heard.failures))
     clips, (heard_by_student, heard_by_teacher) = _by_both(sides, manifest)
     # A clip that neither can score is named once.
     failures = {failure.clip: failure for side in sides for failure in side.failures}
@@ -156,7 +163,7 @@ def shared_labels(student: Sequence[str], teacher: Sequence[str]) -> list[str]:
     return shared
 
 
-def _by_both(sides: Sequence[Heard], manifest: Manifest) -> tuple[list[Clip], list[Tensor]]:
+def _by_both(sides: Sequence[ScoredClips], manifest: Manifest) -> tuple[list[Clip], list[Tensor]]:
     """The clips that both could score, and the scores `(N, C)` of each."""
     places = [{clip: place for place, clip in enumerate(side.clips)} for side in sides]
     clips = [clip for clip in sides[0].clips if clip in places[1]]

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from auricle import audio
 from auricle.data import Clip, Manifest
 from auricle.data.manifest import group_of
 from auricle.errors import NAMES_SHOWN, DataError, unknown_name
@@ -26,7 +25,6 @@ from auricle.evaluation.bootstrap import (
     weighted_share,
 )
 from auricle.evaluation.calibration import best_thresholds, calibration_error, reliability
-from auricle.evaluation.hearing import Failure, Heard, Progress, Scorer, hear, silent
 from auricle.evaluation.metrics import (
     TOP_CLASSES,
     classification_metrics,
@@ -34,6 +32,15 @@ from auricle.evaluation.metrics import (
     found_classes,
     is_single_label,
     require_torchmetrics,
+)
+from auricle.evaluation.scoring import (
+    Failure,
+    Progress,
+    ScoredClips,
+    ScoreFiles,
+    Scorer,
+    no_progress,
+    score_clips,
 )
 from auricle.inference import Ensemble
 
@@ -74,7 +81,7 @@ def evaluate(
     manifest: Manifest,
     batch_size: int = 32,
     thresholds: list[float] | None = None,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> Evaluation:
     """Score every clip of `manifest` whole, long ones window by window, and measure the result.
 
@@ -88,21 +95,25 @@ def evaluate(
         MissingExtraError: torchmetrics is not installed.
     """
     labels = list(classifier.labels)
-    heard = listen(classifier, manifest, batch_size, progress)
+    heard = _scored(classifier.score_files, labels, manifest, batch_size, progress)
     return measure(manifest, heard, labels, thresholds)
 
 
-def listen(
-    classifier: Scorer, manifest: Manifest, batch_size: int, progress: Progress = silent
-) -> Heard:
-    """Score every clip of `manifest`; arguments and errors are those of `evaluate`."""
-    require_torchmetrics()  # hours of listening must not end in its absence
-    check_known(manifest, classifier.labels)
-    return hear(classifier, manifest.without_soft_targets(), batch_size, progress)
+def _scored(
+    score_files: ScoreFiles,
+    labels: Sequence[str],
+    manifest: Manifest,
+    batch_size: int,
+    progress: Progress,
+) -> ScoredClips:
+    """Score every clip of `manifest`; errors are those of `evaluate`."""
+    require_torchmetrics()  # hours of scoring must not end in its absence
+    check_known(manifest, labels)
+    return score_clips(score_files, manifest.without_soft_targets(), batch_size, progress)
 
 
 def measure(
-    manifest: Manifest, heard: Heard, labels: list[str], thresholds: list[float] | None = None
+    manifest: Manifest, heard: ScoredClips, labels: list[str], thresholds: list[float] | None = None
 ) -> Evaluation:
     """Judge scores `(N, C)` by the labels of their clips."""
     targets = targets_of(heard.clips, labels)
@@ -240,14 +251,14 @@ def worst_clips(scores: Tensor, targets: Tensor, labels: list[str]) -> list[dict
 
 
 def evaluate_ensemble(
-    ensemble: Ensemble, manifest: Manifest, batch_size: int = 32, progress: Progress = silent
+    ensemble: Ensemble, manifest: Manifest, batch_size: int = 32, progress: Progress = no_progress
 ) -> tuple[Evaluation, list[dict[str, Any]]]:
     """Like `evaluate`; and a row of metrics for each member, as plain JSON values.
 
     A clip that one member cannot score is left out for all, so that every number is about the same
     clips.
     """
-    heard = listen(_Members(ensemble), manifest, batch_size, progress)
+    heard = _scored(ensemble.score_members, ensemble.labels, manifest, batch_size, progress)
     whole = replace(heard, scores=ensemble.join(heard.scores))
     evaluation = measure(manifest, whole, ensemble.labels)
     rows = []
@@ -266,28 +277,3 @@ def _numbers(scores: Tensor, evaluation: Evaluation) -> dict[str, float | None]:
     return {
         key: None if value in (math.inf, -math.inf) else value for key, value in numbers.items()
     }
-
-
-@dataclass(frozen=True)
-class _Members:
-    """The members of an ensemble, each with its own scores: `(B, K, C)` instead of `(B, C)`."""
-
-    ensemble: Ensemble
-
-    @property
-    def labels(self) -> list[str]:
-        return self.ensemble.labels
-
-    @property
-    def sample_rate(self) -> int:
-        return self.ensemble.sample_rate
-
-    @property
-    def window_seconds(self) -> float:
-        return self.ensemble.window_seconds
-
-    def score_waveforms(self, waveforms: list[Tensor]) -> Tensor:
-        return self.ensemble.score_members(waveforms)
-
-    def score_file(self, source: audio.Source) -> Tensor:
-        return self.ensemble.score_members_file(source)

@@ -7,12 +7,12 @@ Shapes: N clips, D width of the embedding, C classes.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from auricle import audio
 from auricle.config import Settings
 from auricle.data import Manifest
 from auricle.data.manifest import group_of
@@ -20,9 +20,9 @@ from auricle.evaluation import linear
 from auricle.evaluation.bootstrap import WeightedRanking, number_groups
 from auricle.evaluation.division import Division, divide, in_use
 from auricle.evaluation.evaluate import Evaluation, measure, targets_of
-from auricle.evaluation.hearing import Heard, Progress, hear, silent
 from auricle.evaluation.metrics import correct_clips, is_single_label, require_torchmetrics
-from auricle.inference.embedder import Embedder
+from auricle.evaluation.scoring import Progress, ScoredClips, no_progress, score_clips
+from auricle.inference import Engine, windows
 
 TEMPERATURE = 0.07  # of the neighbours' weights
 QUERIES_AT_ONCE = 512  # bounds the memory
@@ -67,12 +67,12 @@ class Probe:
 
 
 def probe(
-    embedder: Embedder,
+    engine: Engine,
     manifest: Manifest,
     splits: tuple[str, str] | None = None,
     config: ProbeConfig | None = None,
     batch_size: int = 32,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> Probe:
     """Embed every clip once and probe the embeddings.
 
@@ -93,12 +93,13 @@ def probe(
     manifest = manifest.without_soft_targets()
     used = in_use(divide(manifest, splits), len(manifest.clips))
     manifest = replace(manifest, clips=manifest.table.where(used))
-    heard = hear(_Embeddings(embedder), manifest, batch_size, progress)
+    embed_files = partial(windows.join_files, engine, engine.embed)
+    heard = score_clips(embed_files, manifest, batch_size, progress)
     return probe_embeddings(heard, manifest, splits, config or ProbeConfig())
 
 
 def probe_embeddings(
-    heard: Heard, manifest: Manifest, splits: tuple[str, str] | None, config: ProbeConfig
+    heard: ScoredClips, manifest: Manifest, splits: tuple[str, str] | None, config: ProbeConfig
 ) -> Probe:
     """Probe embeddings `(N, D)` of the clips in `heard`; arguments and errors are of `probe`."""
     targets = targets_of(heard.clips, manifest.labels)
@@ -116,7 +117,7 @@ def probe_embeddings(
             kept.append(each.float())
     clips = [heard.clips[row] for row in order]
     linear_probe, nearest = (
-        measure(manifest, Heard(clips, torch.cat(kept), heard.failures), manifest.labels)
+        measure(manifest, ScoredClips(clips, torch.cat(kept), heard.failures), manifest.labels)
         for kept in scores
     )
     metric = "accuracy" if task.single_label else "mAP"
@@ -162,24 +163,3 @@ def _value(scores: Tensor, targets: Tensor, single_label: bool) -> float | None:
     ranking = WeightedRanking(scores, targets)
     every_clip = torch.ones(1, len(scores), dtype=torch.float64)
     return ranking.mean_ap(every_clip).item() if ranking else None
-
-
-@dataclass(frozen=True)
-class _Embeddings:
-    """An embedder as something that `hear` listens with."""
-
-    embedder: Embedder
-
-    @property
-    def sample_rate(self) -> int:
-        return self.embedder.sample_rate
-
-    @property
-    def window_seconds(self) -> float:
-        return self.embedder.window_seconds
-
-    def score_waveforms(self, waveforms: list[Tensor]) -> Tensor:
-        return self.embedder.embed_waveforms(waveforms)
-
-    def score_file(self, source: audio.Source) -> Tensor:
-        return self.embedder.embed_file(source)

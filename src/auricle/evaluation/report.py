@@ -31,9 +31,9 @@ from auricle.data import Manifest
 from auricle.data.table import write_rows
 from auricle.errors import NAMES_SHOWN, DataError
 from auricle.evaluation.evaluate import Evaluation
-from auricle.evaluation.hearing import Failure
 from auricle.evaluation.page import SUMMARY, page
 from auricle.evaluation.pictures import require_matplotlib
+from auricle.evaluation.scoring import Failure
 
 METRICS_FILE = "metrics.json"
 PAGE_FILE = "report.html"

@@ -22,8 +22,8 @@ from auricle.config import read_yaml
 from auricle.data import Manifest
 from auricle.errors import NAMES_SHOWN, ConfigError, DataError, unknown_name
 from auricle.evaluation.evaluate import Evaluation, check_known, measure
-from auricle.evaluation.hearing import Progress, Scorer, hear, silent
 from auricle.evaluation.metrics import require_torchmetrics
+from auricle.evaluation.scoring import Progress, Scorer, no_progress, score_clips
 
 FIRST = 5  # labels that a user is shown
 BUILTIN = Path(str(resources.files("auricle"))) / "label_maps"
@@ -161,7 +161,7 @@ def evaluate_zero_shot(
     manifest: Manifest,
     batch_size: int = 32,
     thresholds: Sequence[float] | None = None,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> Evaluation:
     """`evaluate` of the classes; its metrics hold `all_labels`, of `among_all_labels`, too.
 
@@ -175,7 +175,9 @@ def evaluate_zero_shot(
     """
     require_torchmetrics()  # hours of listening must not end in its absence
     check_known(manifest, model.labels)
-    heard = hear(model.scorer, manifest.without_soft_targets(), batch_size, progress)
+    heard = score_clips(
+        model.scorer.score_files, manifest.without_soft_targets(), batch_size, progress
+    )
     by_class = replace(heard, scores=model.highest(heard.scores))
     evaluation = measure(manifest, by_class, model.labels)
     right = evaluation.targets @ model.belongs.long() > 0

@@ -12,7 +12,7 @@ from auricle.data import Manifest
 from auricle.data.clips import Joined
 from auricle.errors import ConfigError, DataError
 from auricle.experiment.recipe import DataConfig, Recipe
-from auricle.inference import windows
+from auricle.inference import engine
 from auricle.training import LOSSES, DistillationConfig
 from auricle.training.sampling import WEIGHTS
 
@@ -71,8 +71,8 @@ def _unlabelled(recipe: Recipe, distillation: DistillationConfig) -> Clips:
     teacher_rate = teacher.config.front_end.sample_rate
     rate = max(recipe.front_end.sample_rate, teacher_rate)
     # Whole hundredths: no rounding between the rates may add a sample too many.
-    longest = math.floor(100 * windows.longest_samples(teacher) / teacher_rate) / 100
-    shortest = windows.shortest_samples(teacher) / teacher_rate
+    longest = math.floor(100 * engine.longest_samples(teacher) / teacher_rate) / 100
+    shortest = engine.shortest_samples(teacher) / teacher_rate
     return Clips(train, validation, teacher.labels, rate, False, longest, shortest, sizes)
 
 

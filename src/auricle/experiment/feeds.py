@@ -10,7 +10,7 @@ from auricle import data
 from auricle.checkpoint import Checkpoint
 from auricle.experiment.clips import Clips
 from auricle.experiment.recipe import Recipe
-from auricle.inference import windows
+from auricle.inference import engine
 from auricle.training import Machine
 from auricle.training.sampling import (
     WEIGHTS,
@@ -34,9 +34,9 @@ def clip_feeds(recipe: Recipe, clips: Clips, trained: Checkpoint, machine: Machi
     from auricle.training import fit  # here, so that recipes can be read without lightning
 
     longest = min(
-        windows.longest_samples(trained) / recipe.front_end.sample_rate, clips.longest_seconds
+        engine.longest_samples(trained) / recipe.front_end.sample_rate, clips.longest_seconds
     )
-    heard = windows.shortest_samples(trained) / recipe.front_end.sample_rate
+    heard = engine.shortest_samples(trained) / recipe.front_end.sample_rate
     shortest = max(heard, clips.shortest_seconds)
     labels = clips.labels if clips.are_labelled else None
 

@@ -8,7 +8,7 @@ from auricle import data
 from auricle.checkpoint import Checkpoint
 from auricle.errors import ConfigError, DataWarning
 from auricle.experiment.recipe import Recipe
-from auricle.inference import Embedder
+from auricle.inference import TorchEngine
 from auricle.models import PatchTransformer
 from auricle.models.decoders import TransformerDecoderConfig
 from auricle.models.patch_masks import num_kept
@@ -112,8 +112,8 @@ class _Probe:
     def __call__(self) -> dict[str, float]:
         from auricle import evaluation
 
-        embedder = Embedder.of(self.trained, str(next(self.trained.model.parameters()).device))
-        found = evaluation.probe(embedder, self.manifest, self.splits)
+        engine = TorchEngine(self.trained, str(next(self.trained.model.parameters()).device))
+        found = evaluation.probe(engine, self.manifest, self.splits)
         self._report(found.linear.failures)
         return {
             "linear": found.linear.metrics[found.metric],

@@ -1,7 +1,7 @@
 """A checkpoint and a sound become labels."""
 
 from auricle.inference.classifier import Classifier
-from auricle.inference.embedder import Embedder
+from auricle.inference.engine import Engine, TorchEngine, load_embedder
 from auricle.inference.ensemble import Ensemble
 from auricle.inference.names import builtin_names, check_distinct, load_model, resolve
 from auricle.inference.ontology import Group
@@ -9,14 +9,16 @@ from auricle.inference.recognition import Prediction, Recognition, Segment
 
 __all__ = [
     "Classifier",
-    "Embedder",
+    "Engine",
     "Ensemble",
     "Group",
     "Prediction",
     "Recognition",
     "Segment",
+    "TorchEngine",
     "builtin_names",
     "check_distinct",
+    "load_embedder",
     "load_model",
     "resolve",
 ]

@@ -4,7 +4,7 @@ from typing import Any
 
 from auricle import checkpoint
 from auricle.errors import CheckpointError
-from auricle.inference import names, ontology, windows
+from auricle.inference import engine, names, ontology
 
 
 def catalogue() -> list[dict[str, Any]]:
@@ -29,7 +29,7 @@ def _row(name: str) -> dict[str, Any]:
         "megabytes": round((folder / checkpoint.WEIGHTS_FILE).stat().st_size / 1e6, 2),
         "parameters": sum(parameter.numel() for parameter in model.model.parameters()),
         "sample_rate": sample_rate,
-        "seconds": round(windows.longest_samples(model) / sample_rate, 2),
+        "seconds": round(engine.longest_samples(model) / sample_rate, 2),
         "activation": config.activation,
         "thresholds": config.thresholds is not None,
         "scores": config.about.get("scores", []),

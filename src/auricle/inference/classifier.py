@@ -3,7 +3,7 @@
 Shapes: S samples, B waveforms, C classes, D width of the embedding.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self, overload
 
@@ -11,37 +11,34 @@ import torch
 from torch import Tensor
 
 from auricle import audio, checkpoint
-from auricle.errors import AudioError, CheckpointError, ConfigError
-from auricle.inference import device as devices
+from auricle.errors import AudioError, CheckpointError, ConfigError, UserError
 from auricle.inference import hub, names, ontology, recognition, windows
+from auricle.inference.engine import Engine, TorchEngine
 from auricle.inference.ontology import Group
 from auricle.inference.recognition import Prediction, Recognition, Segment
 from auricle.inference.waveform import Waveform, to_mono
-from auricle.inference.windows import Window
-
-MAX_BATCH_SAMPLES = 1 << 20  # in one forward pass, 65 s at 16 kHz: bounds the memory it takes
-
-Scorer = Callable[[Tensor, Tensor], Tensor]  # waveforms (B, S), lengths (B,) -> (B, C) or (B, D)
+from auricle.inference.windows import DEFAULT_LIMITS, Compute, Limits, Recording, Sound
 
 
 class Classifier:
-    """A checkpoint, ready to use: sound in, labels out.
+    """An engine whose scores are joined over windows and read as labels: sound in, labels out.
 
-    A recording longer than the model's input is cut into overlapping windows, and the scores of
+    A recording longer than the engine's input is cut into overlapping windows, and the scores of
     those that are not silent are joined. Files of any length are read in blocks.
 
     Args:
-        device: "auto" (the fastest present), "cpu", "cuda", "cuda:1" or "mps".
+        model: a checkpoint, or an engine that runs one.
+        device: of a checkpoint: "auto" (the fastest present), "cpu", "cuda", "cuda:1" or "mps".
         aggregation: how the scores of windows are joined, "mean" or "max".
 
     Raises:
-        CheckpointError: the checkpoint has no labels.
+        CheckpointError: the model has no labels.
         ConfigError: unknown device or aggregation.
     """
 
     def __init__(
         self,
-        model: checkpoint.Checkpoint,
+        model: checkpoint.Checkpoint | Engine,
         device: str = "auto",
         aggregation: str = "mean",
     ):
@@ -51,10 +48,9 @@ class Classifier:
                 "it first, or choose another model."
             )
         self.aggregate = windows.aggregation(aggregation)
-        self.device = devices.choose(device)
-        self.checkpoint = model.to(self.device).eval()
-        self._window_samples = windows.longest_samples(model)
-        self._shortest_samples = windows.shortest_samples(model)
+        self.engine: Engine = (
+            TorchEngine(model, device) if isinstance(model, checkpoint.Checkpoint) else model
+        )
 
     @classmethod
     def load(
@@ -72,24 +68,35 @@ class Classifier:
     from_pretrained = load
 
     @property
+    def checkpoint(self) -> checkpoint.Checkpoint:
+        """The checkpoint that the engine runs.
+
+        Raises:
+            CheckpointError: the engine is of another kind.
+        """
+        if not isinstance(self.engine, TorchEngine):
+            raise CheckpointError("this classifier runs no checkpoint, so it cannot be saved.")
+        return self.engine.checkpoint
+
+    @property
     def labels(self) -> list[str]:
         """Names of the C classes, in the order of the scores."""
-        return self.checkpoint.labels
+        return self.engine.labels
 
     @property
     def thresholds(self) -> tuple[float, ...] | None:
         """From which score on each label is recognised; None: nothing was calibrated."""
-        return self.checkpoint.config.thresholds
+        return self.engine.thresholds
 
     @property
     def sample_rate(self) -> int:
-        """What the model hears, in Hz; other rates are resampled."""
-        return self.checkpoint.config.front_end.sample_rate
+        """Rate of the samples that the model reads, in Hz; other rates are resampled."""
+        return self.engine.sample_rate
 
     @property
     def window_seconds(self) -> float:
-        """Length of the longest sound that is heard in one piece."""
-        return self._window_samples / self.sample_rate
+        """Length of the longest sound that is scored in one piece."""
+        return self.engine.longest_samples / self.sample_rate
 
     def classify_file(self, source: audio.Source, top: int = 5) -> list[Prediction]:
         """The `top` best labels of a sound file (a path, its bytes, or an open file), best first.
@@ -155,12 +162,8 @@ class Classifier:
     ) -> Recognition | list[Recognition]:
         """`recognise_file` for a waveform, or a list of them; arguments are those of `classify`."""
         check_top(top)
-        if isinstance(waveform, list):
-            prepared = self._prepare_all(waveform, sample_rate)
-        else:
-            prepared = [self._prepare(waveform, sample_rate)]
-        rows = zip(prepared, self.score_waveforms(prepared), strict=True)
-        answers = [self.interpret(self._heard(each, scores), top) for each, scores in rows]
+        found = self._run(self.engine.score, self._prepared(waveform, sample_rate))
+        answers = [self.interpret(self.whole(segments), top) for segments in found]
         return answers if isinstance(waveform, list) else answers[0]
 
     def embed(self, waveform: Waveform | list[Waveform], sample_rate: int) -> Tensor:
@@ -168,39 +171,50 @@ class Classifier:
 
         Arguments and errors are those of `classify`.
         """
-        if isinstance(waveform, list):
-            prepared = self._prepare_all(waveform, sample_rate)
-            return self._run_all(prepared, self.checkpoint.embed, windows.mean)
-        prepared = [self._prepare(waveform, sample_rate)]
-        return self._run_all(prepared, self.checkpoint.embed, windows.mean)[0]
+        found = self._run(self.engine.embed, self._prepared(waveform, sample_rate))
+        rows = [windows.join(segments).values for segments in found]
+        if not isinstance(waveform, list):
+            return rows[0]
+        return torch.stack(rows) if rows else torch.empty(0, 0)
+
+    def embed_file(self, source: audio.Source) -> Tensor:
+        """`embed` of a sound file of any length, `(D,)`.
+
+        Raises:
+            AudioError: the sound cannot be read, or is too short.
+        """
+        [segments] = self._run(self.engine.embed, [audio.blocks(source, self.sample_rate)])
+        return windows.join(segments).values
 
     def score_waveforms(self, waveforms: list[Tensor]) -> Tensor:
         """Scores `(B, C)` of float32 waveforms `(S,)`, mono, at the model's own rate."""
-        return self._run_all(waveforms, self.checkpoint.score, self.aggregate)
+        found = self._run(self.engine.score, [[waveform] for waveform in waveforms])
+        return torch.stack([self.whole(segments).scores for segments in found])
 
     def score_file(self, source: audio.Source) -> Tensor:
         """Scores `(C,)` of a sound file of any length."""
         return self.whole(self.segments(source)).scores
 
+    def score_files(
+        self, sounds: Iterable[Sound], limits: Limits = DEFAULT_LIMITS
+    ) -> Iterator[Tensor | UserError]:
+        """Scores `(C,)` of each sound file, or its error, in order; scored together, in batches."""
+        return windows.join_files(self.engine, self.engine.score, sounds, limits, self.aggregate)
+
     def segments(self, source: audio.Source) -> Iterator[Segment]:
         """Every window of a sound file with its scores, in order; read and scored in blocks."""
-        pieces = windows.split(audio.blocks(source, self.sample_rate), self._window_samples)
-        for batch in windows.in_batches(pieces, MAX_BATCH_SAMPLES):
-            scores = self._run(batch, self.checkpoint.score)
-            for window, row in zip(batch, scores, strict=True):
-                start, end = window.start / self.sample_rate, window.end / self.sample_rate
-                yield Segment(start, end, row, recognition.level(window.waveform))
+        recordings = [audio.blocks(source, self.sample_rate)]
+        for _, outcome in windows.run(self.engine, self.engine.score, recordings):
+            if isinstance(outcome, UserError):
+                raise outcome
+            yield outcome
 
     def whole(self, segments: Iterable[Segment]) -> Segment:
         """Consecutive windows of a recording as one segment, as loud as the loudest of them.
 
         Silent windows have no part in the scores, unless all are: pauses do not drown what sounds.
         """
-        parts = list(segments)
-        sounding = [part for part in parts if not part.is_silent] or parts
-        scores = self.aggregate(part.scores[None] for part in sounding)
-        loudest = max(part.level for part in parts)
-        return Segment(parts[0].start, parts[-1].end, scores, loudest)
+        return windows.join(segments, self.aggregate)
 
     def interpret(self, segment: Segment, top: int = 5) -> Recognition:
         """The `top` best labels of a segment, which are recognised, and whether it is silent."""
@@ -235,56 +249,25 @@ class Classifier:
         """
         return hub.upload(self.save_pretrained, repo_id, private)
 
-    def _prepare(self, waveform: Waveform, sample_rate: int) -> Tensor:
-        return to_mono(waveform, sample_rate, self.sample_rate)
+    def _run(self, compute: Compute, recordings: Iterable[Recording]) -> Iterator[list[Segment]]:
+        """The windows of each recording; its error is raised."""
+        for found in windows.run_whole(self.engine, compute, recordings):
+            if isinstance(found, UserError):
+                raise found
+            yield found
 
-    def _heard(self, waveform: Tensor, scores: Tensor) -> Segment:
-        """A prepared waveform, however long, as one segment."""
-        pieces = windows.split([waveform], self._window_samples)
-        loudest = max(recognition.level(piece.waveform) for piece in pieces)
-        return Segment(0.0, len(waveform) / self.sample_rate, scores, loudest)
-
-    def _prepare_all(self, waveforms: list[Waveform], sample_rate: int) -> list[Tensor]:
-        prepared = []
-        for index, waveform in enumerate(waveforms):
+    def _prepared(self, waveform: Waveform | list[Waveform], sample_rate: int) -> list[Recording]:
+        if not isinstance(waveform, list):
+            return [[to_mono(waveform, sample_rate, self.sample_rate)]]
+        recordings: list[Recording] = []
+        for index, each in enumerate(waveform):
             try:
-                prepared.append(self._prepare(waveform, sample_rate))
-                self._check_length(prepared[-1])
+                mono = to_mono(each, sample_rate, self.sample_rate)
+                windows.check_length(self.engine, len(mono))
             except AudioError as error:
                 raise AudioError(f"waveform {index}: {error}") from error
-        return prepared
-
-    def _check_length(self, waveform: Tensor) -> None:
-        shortest = self._shortest_samples
-        if len(waveform) < shortest:
-            raise AudioError(
-                f"the sound lasts {1000 * len(waveform) / self.sample_rate:.0f} ms; this model "
-                f"needs at least {1000 * shortest / self.sample_rate:.0f} ms."
-            )
-
-    def _run_all(
-        self, waveforms: list[Tensor], scorer: Scorer, join: Callable[[Iterable[Tensor]], Tensor]
-    ) -> Tensor:
-        """Cut all waveforms into windows, run them in batches, and join each waveform's rows."""
-        if not waveforms:
-            return torch.empty(0, 0)
-        pieces = [self._sounding(waveform) for waveform in waveforms]
-        flat = (window for windows_of_one in pieces for window in windows_of_one)
-        batches = windows.in_batches(flat, MAX_BATCH_SAMPLES)
-        rows = torch.cat([self._run(batch, scorer) for batch in batches])
-        return torch.stack([join([part]) for part in rows.split([len(p) for p in pieces])])
-
-    def _sounding(self, waveform: Tensor) -> list[Window]:
-        """The windows of a waveform that are not silent, or all where every one is: see `whole`."""
-        pieces = list(windows.split([waveform], self._window_samples))
-        return [each for each in pieces if not recognition.is_silent(each.waveform)] or pieces
-
-    @torch.no_grad()  # not inference_mode: people train probes on embeddings
-    def _run(self, batch: list[Window], scorer: Scorer) -> Tensor:
-        for window in batch:
-            self._check_length(window.waveform)
-        waveforms, lengths = audio.pad_batch([window.waveform for window in batch])
-        return scorer(waveforms.to(self.device), lengths.to(self.device)).float().cpu()
+            recordings.append([mono])
+        return recordings
 
 
 def check_top(top: int) -> None:

@@ -10,7 +10,7 @@ from auricle import models
 from auricle.checkpoint import Checkpoint
 from auricle.convert.assembly import read_labels
 from auricle.inference import names
-from auricle.inference.windows import longest_frames, longest_samples
+from auricle.inference.engine import longest_frames, longest_samples
 from auricle.models.differential_attention import learned_lambdas
 
 

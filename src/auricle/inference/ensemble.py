@@ -1,4 +1,4 @@
-"""Ensemble: several checkpoints that listen to the same clips, and answer with their mean.
+"""Ensemble: the mean of the scores that several checkpoints give the same sounds.
 
 Source: Gong et al. 2021, section 3.1 (Ensemble-S: one setting, several seeds; Ensemble-M: several
 strides); as in the authors' code, scores are averaged after the activation.
@@ -6,24 +6,24 @@ strides); as in the authors' code, scores are averaged after the activation.
 Shapes: S samples, B waveforms, K members, C classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from auricle import audio
 from auricle.averaging import label_difference
-from auricle.errors import CheckpointError, ConfigError
+from auricle.errors import CheckpointError, ConfigError, UserError
 from auricle.inference import names
 from auricle.inference.classifier import Classifier
+from auricle.inference.windows import DEFAULT_LIMITS, Limits, Sound
 
 
 class Ensemble:
     """Classifiers with the same labels as one; evaluation takes it like a `Classifier`.
 
-    Members may differ in model, stride, front end, sample rate and window length: each hears a
+    Members may differ in model, stride, front end, sample rate and window length: each scores a
     recording in its own windows. A label counts by its name, wherever it stands in a member's list;
     scores are in the order of the first member's labels.
 
@@ -71,42 +71,32 @@ class Ensemble:
             members.append(Classifier(found, device))
         return cls(members, [str(name) for name in names_or_paths], weights)
 
-    @property
-    def sample_rate(self) -> int:
-        """The highest rate of a member, in Hz; what the others hear is resampled from it."""
-        return max(member.sample_rate for member in self.members)
+    def score_members(
+        self, sounds: Sequence[Sound], limits: Limits = DEFAULT_LIMITS
+    ) -> Iterator[Tensor | UserError]:
+        """Each member's scores `(K, C)` of each sound file, or the error of one, in order.
 
-    @property
-    def window_seconds(self) -> float:
-        """Length of the longest sound that every member hears in one piece."""
-        return min(member.window_seconds for member in self.members)
+        Every member reads the files itself, at its own sample rate.
+        """
+        sides = [member.score_files(sounds, limits) for member in self.members]
+        for found in zip(*sides, strict=True):
+            pairs = zip(found, self._columns, strict=True)
+            rows = [each[columns] for each, columns in pairs if isinstance(each, Tensor)]
+            errors = [each for each in found if isinstance(each, UserError)]
+            yield errors[0] if errors else torch.stack(rows)
 
-    def score_members(self, waveforms: list[Tensor]) -> Tensor:
-        """Each member's scores `(B, K, C)` of waveforms `(S,)`, mono, at the ensemble's rate."""
-        rows = []
-        for member, columns in zip(self.members, self._columns, strict=True):
-            heard = [audio.resample(w, self.sample_rate, member.sample_rate) for w in waveforms]
-            rows.append(member.score_waveforms(heard)[:, columns])
-        return torch.stack(rows, dim=1)
-
-    def score_members_file(self, source: audio.Source) -> Tensor:
-        """Each member's scores `(K, C)` of a sound file of any length."""
-        pairs = zip(self.members, self._columns, strict=True)
-        return torch.stack([member.score_file(source)[columns] for member, columns in pairs])
+    def score_files(
+        self, sounds: Sequence[Sound], limits: Limits = DEFAULT_LIMITS
+    ) -> Iterator[Tensor | UserError]:
+        """Scores `(C,)` of each sound file, or the error of one member, in order."""
+        for found in self.score_members(sounds, limits):
+            yield found if isinstance(found, UserError) else self.join(found)
 
     def join(self, scores: Tensor) -> Tensor:
         """The members' scores `(..., K, C)` as the ensemble's `(..., C)`: their weighted mean."""
         weights = torch.tensor(self.weights, dtype=torch.float64)
         # A mean of scores up to 1 stays there, whatever the last digit of the weights.
         return (scores.double() * weights[:, None]).sum(dim=-2).clamp(max=1.0).float()
-
-    def score_waveforms(self, waveforms: list[Tensor]) -> Tensor:
-        """Scores `(B, C)` of float32 waveforms `(S,)`, mono, at the ensemble's rate."""
-        return self.join(self.score_members(waveforms))
-
-    def score_file(self, source: audio.Source) -> Tensor:
-        """Scores `(C,)` of a sound file of any length."""
-        return self.join(self.score_members_file(source))
 
     def _columns_of(self, place: int) -> list[int]:
         """Where the labels of the ensemble stand among those of a member."""

@@ -29,16 +29,22 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of a recording, in seconds, and the scores `(C,)` of what is heard in it.
+    """A part of a recording, in seconds, and what the model computed for it.
 
     Attributes:
+        values: the scores `(C,)`, or the embedding.
         level: see `level`; of a recording in several windows, that of the loudest.
     """
 
     start: float
     end: float
-    scores: Tensor
+    values: Tensor
     level: float
+
+    @property
+    def scores(self) -> Tensor:
+        """The values of a segment that was scored."""
+        return self.values
 
     @property
     def is_silent(self) -> bool:

@@ -1,16 +1,36 @@
-"""Recordings longer than the model's input: cut into windows, and the windows' scores joined.
+"""Recordings of any length through an engine: cut into windows, run in batches, joined again.
+
+Batches go across recordings, whatever these are: files, waveforms, or a stream without an end.
 
 Shapes: S samples of a recording, W samples of a window, n windows in a batch, C classes.
 """
 
+import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import chain
+from queue import SimpleQueue
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from auricle.checkpoint import Checkpoint
-from auricle.errors import ConfigError, unknown_name
+from auricle import audio
+from auricle.errors import AudioError, ConfigError, UserError, unknown_name
+from auricle.inference.engine import Engine
+from auricle.inference.recognition import Segment, level
+
+Recording: TypeAlias = Iterable[Tensor]  # consecutive blocks (S,), mono, at the engine's rate
+Compute: TypeAlias = Callable[[Tensor, Tensor], Tensor]  # an engine's `score` or `embed`
+
+Sound: TypeAlias = audio.Source | Callable[[], audio.Source]  # a file, or what opens it
+
+MOST_PADDING = 0.25  # share of a window in a batch of different lengths
+BATCHES_AHEAD = 4  # batches that the windows waiting for others like them could fill
+FILES_AHEAD = 16  # recordings that are opened before their turn
+DECODERS = 2  # threads
 
 
 @dataclass(frozen=True)
@@ -26,43 +46,143 @@ class Window:
         return self.start + len(self.waveform)
 
 
-def split(blocks: Iterable[Tensor], length: int) -> Iterator[Window]:
+@dataclass(frozen=True)
+class Limits:
+    """What bounds the memory that `run` takes.
+
+    Attributes:
+        samples: in one batch, padding included; 65 s at 16 kHz. One window is always a batch.
+        windows: in one batch.
+    """
+
+    samples: int = 1 << 20
+    windows: int = 64
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def run(
+    engine: Engine,
+    compute: Compute,
+    recordings: Iterable[Recording],
+    limits: Limits = DEFAULT_LIMITS,
+    hop: int | None = None,
+) -> Iterator[tuple[int, Segment | UserError]]:
+    """Yield each recording's windows in order, as `(number of the recording, segment)`.
+
+    A recording that fails gives its error, after the segments that were there before; the others go
+    on. Recordings are read as they are needed, and no more is held than a few batches.
+
+    Args:
+        compute: `engine.score` or `engine.embed`.
+        hop: samples from one window's start to the next's; None: half a window.
+    """
+    entries: deque[_Entry] = deque()  # in order, from the oldest that was not given out on
+    waiting: list[_Entry] = []
+    for entry in _entries(engine, recordings, hop):
+        entries.append(entry)
+        if entry.window:
+            waiting.append(entry)
+        if (
+            len(waiting) >= BATCHES_AHEAD * limits.windows
+            or sum(each.size for each in waiting) >= BATCHES_AHEAD * limits.samples
+        ):
+            _run_batch(engine, compute, waiting, limits)
+        yield from _finished(entries)
+    while waiting:
+        _run_batch(engine, compute, waiting, limits)
+        yield from _finished(entries)
+
+
+def run_whole(
+    engine: Engine,
+    compute: Compute,
+    recordings: Iterable[Recording],
+    limits: Limits = DEFAULT_LIMITS,
+) -> Iterator[list[Segment] | UserError]:
+    """Yield all segments of each recording, or its error, in the order of the recordings."""
+    segments: list[Segment] = []
+    current = 0
+    failed: UserError | None = None
+    for number, outcome in run(engine, compute, recordings, limits):
+        if number != current:
+            yield failed or segments
+            current, segments, failed = number, [], None
+        if isinstance(outcome, UserError):
+            failed = outcome
+        else:
+            segments.append(outcome)
+    if failed or segments:
+        yield failed or segments
+
+
+def join_files(
+    engine: Engine,
+    compute: Compute,
+    sounds: Iterable[Sound],
+    limits: Limits = DEFAULT_LIMITS,
+    aggregate: "Aggregate | None" = None,
+) -> Iterator[Tensor | UserError]:
+    """Yield the joined values of each sound file, or its error, in the order of the files.
+
+    Args:
+        aggregate: None: `mean`.
+    """
+    for found in run_whole(engine, compute, read(sounds, engine.sample_rate), limits):
+        yield found if isinstance(found, UserError) else join(found, aggregate or mean).values
+
+
+def read(sounds: Iterable[Sound], sample_rate: int) -> Iterator[Recording]:
+    """Yield sound files as blocks, in order, each begun in a thread before its turn comes.
+
+    Short files are then already decoded; of longer ones the first block is.
+    """
+    tasks: SimpleQueue[tuple[Sound, Future[Recording]] | None] = SimpleQueue()
+
+    def decode() -> None:
+        while task := tasks.get():
+            sound, begun = task
+            begun.set_result(_begun(sound, sample_rate))
+
+    for _ in range(DECODERS):
+        # A daemon: one that waits for a pipe must not keep the process from ending.
+        threading.Thread(target=decode, daemon=True).start()
+    ahead: deque[Future[Recording]] = deque()
+    try:
+        for sound in sounds:
+            ahead.append(Future())
+            tasks.put((sound, ahead[-1]))
+            if len(ahead) > FILES_AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        for _ in range(DECODERS):
+            tasks.put(None)
+
+
+def split(blocks: Iterable[Tensor], length: int, hop: int | None = None) -> Iterator[Window]:
     """Cut a recording, given as consecutive blocks, into windows of `length` samples.
 
-    A window starts every half window, and one more ends where the recording ends, so every sample
-    is heard and all windows are equally long. A recording of at most `length` samples is one
-    window, as short as it is. No more is held than a block and one and a half windows.
+    A window starts every `hop` samples (None: half a window), and one more ends where the recording
+    ends, so every sample is in a window and all are equally long. A recording of at most `length`
+    samples is one window, as short as it is. No more is held than a block, a window and a hop.
     """
-    kept = torch.empty(0)  # the recording from `start` on, where the last window began
+    hop = hop or max(1, length // 2)
+    held = torch.empty(0)  # the recording from `start` on, where the last window began
     start = 0
     step = 0  # from `start` to the next window: nothing before the first one
     for block in blocks:
-        kept = torch.cat([kept, block])
-        while len(kept) >= step + length:
-            kept, start = kept[step:], start + step
-            yield Window(start, kept[:length])
-            step = max(1, length // 2)
-    heard = length if step else 0
-    if len(kept) > heard:
-        surplus = max(0, len(kept) - length)
-        yield Window(start + surplus, kept[surplus:])
-
-
-def in_batches(windows: Iterable[Window], num_samples: int) -> Iterator[list[Window]]:
-    """Group consecutive windows so that a padded batch holds at most `num_samples` samples.
-
-    A window that is longer than that is a batch of its own.
-    """
-    batch: list[Window] = []
-    longest = 0
-    for window in windows:
-        longest = max(longest, len(window.waveform))
-        if batch and longest * (len(batch) + 1) > num_samples:
-            yield batch
-            batch, longest = [], len(window.waveform)
-        batch.append(window)
-    if batch:
-        yield batch
+        held = torch.cat([held, block])
+        while len(held) >= step + length:
+            held, start = held[step:], start + step
+            yield Window(start, held[:length])
+            step = hop
+    covered = length if step else 0
+    if len(held) > covered:
+        surplus = max(0, len(held) - length)
+        yield Window(start + surplus, held[surplus:])
 
 
 def mean(scores: Iterable[Tensor]) -> Tensor:
@@ -79,29 +199,12 @@ def maximum(scores: Iterable[Tensor]) -> Tensor:
     return torch.stack([batch.amax(dim=0) for batch in scores]).amax(dim=0)
 
 
-def longest_frames(checkpoint: Checkpoint) -> int:
-    """How many frames the model takes at once."""
-    padding = checkpoint.config.front_end.padding
-    return padding.frames if padding.mode == "fixed" else checkpoint.model.config.max_frames
+Aggregate: TypeAlias = Callable[[Iterable[Tensor]], Tensor]
+AGGREGATIONS: dict[str, Aggregate] = {"mean": mean, "max": maximum}
 
 
-def longest_samples(checkpoint: Checkpoint) -> int:
-    """The most samples that make no more than `longest_frames`: the length of a window."""
-    return checkpoint.fbank.num_samples(longest_frames(checkpoint) + 1) - 1
-
-
-def shortest_samples(checkpoint: Checkpoint) -> int:
-    """The fewest samples that the model takes, or one frame where the front end fills up."""
-    shortest_frames = checkpoint.model.config.shortest_frames
-    fills_up = checkpoint.config.front_end.padding.frames >= shortest_frames
-    return checkpoint.fbank.num_samples(1 if fills_up else shortest_frames)
-
-
-AGGREGATIONS: dict[str, Callable[[Iterable[Tensor]], Tensor]] = {"mean": mean, "max": maximum}
-
-
-def aggregation(name: str) -> Callable[[Iterable[Tensor]], Tensor]:
-    """The function that joins the scores of windows.
+def aggregation(name: str) -> Aggregate:
+    """Return the function that joins the scores of windows.
 
     Raises:
         ConfigError: the name is not in the table.
@@ -109,3 +212,101 @@ def aggregation(name: str) -> Callable[[Iterable[Tensor]], Tensor]:
     if name not in AGGREGATIONS:
         raise ConfigError(unknown_name("aggregation", name, AGGREGATIONS))
     return AGGREGATIONS[name]
+
+
+def join(segments: Iterable[Segment], aggregate: Aggregate = mean) -> Segment:
+    """Consecutive windows of a recording as one segment, as loud as the loudest of them.
+
+    Silent windows do not count, unless all are: pauses do not drown what sounds.
+    """
+    parts = list(segments)
+    sounding = [part for part in parts if not part.is_silent] or parts
+    values = aggregate(part.values[None] for part in sounding)
+    return Segment(parts[0].start, parts[-1].end, values, max(part.level for part in parts))
+
+
+def check_length(engine: Engine, num_samples: int) -> None:
+    """Refuse a waveform that is too short for the engine.
+
+    Raises:
+        AudioError: it is.
+    """
+    if num_samples < engine.shortest_samples:
+        raise AudioError(
+            f"the sound lasts {1000 * num_samples / engine.sample_rate:.0f} ms; this model "
+            f"needs at least {1000 * engine.shortest_samples / engine.sample_rate:.0f} ms."
+        )
+
+
+@dataclass(eq=False)
+class _Entry:
+    """A window on its way through `run`, or what became of it; None: not known yet."""
+
+    recording: int
+    window: Window | None
+    outcome: Segment | UserError | None = None
+
+    @property
+    def size(self) -> int:
+        """Samples that are yet to be computed with."""
+        return len(self.window.waveform) if self.window else 0
+
+
+def _entries(engine: Engine, recordings: Iterable[Recording], hop: int | None) -> Iterator[_Entry]:
+    """The windows of all recordings, and for each recording that fails its error."""
+    for number, blocks in enumerate(recordings):
+        try:
+            window = None
+            for window in split(blocks, engine.longest_samples, hop):
+                check_length(engine, len(window.waveform))
+                yield _Entry(number, window)
+            if window is None:
+                raise AudioError("the recording holds no samples.")
+        except UserError as error:
+            yield _Entry(number, None, error)
+
+
+def _run_batch(engine: Engine, compute: Compute, waiting: list[_Entry], limits: Limits) -> None:
+    """Compute the oldest window and those most like it in length, and take them from `waiting`."""
+    batch = _choose(waiting, limits)
+    windows = [entry.window for entry in batch if entry.window]
+    rows = compute(*audio.pad_batch([window.waveform for window in windows]))
+    for entry, window, row in zip(batch, windows, rows, strict=True):
+        start, end = window.start / engine.sample_rate, window.end / engine.sample_rate
+        entry.outcome = Segment(start, end, row, level(window.waveform))
+        entry.window = None  # its samples are not needed any more
+    waiting[:] = [entry for entry in waiting if entry.window]
+
+
+def _choose(waiting: list[_Entry], limits: Limits) -> list[_Entry]:
+    oldest, *others = waiting
+    batch = [oldest]
+    shortest = longest = oldest.size
+    for entry in sorted(others, key=lambda other: abs(other.size - oldest.size)):
+        shortest, longest = min(shortest, entry.size), max(longest, entry.size)
+        is_full = len(batch) == limits.windows or longest * (len(batch) + 1) > limits.samples
+        if is_full or shortest < (1 - MOST_PADDING) * longest:
+            break
+        batch.append(entry)
+    return batch
+
+
+def _finished(entries: deque[_Entry]) -> Iterator[tuple[int, Segment | UserError]]:
+    while entries and entries[0].outcome is not None:
+        entry = entries.popleft()
+        assert entry.outcome is not None  # for the type checker
+        yield entry.recording, entry.outcome
+
+
+def _begun(sound: Sound, sample_rate: int) -> Recording:
+    """The sound with its first block read; an error waits until that block is asked for."""
+    try:
+        blocks = audio.blocks(sound() if callable(sound) else sound, sample_rate)
+        return chain([next(blocks)], blocks)
+    except Exception as error:
+        return _failing(error)
+
+
+def _failing(error: Exception) -> Iterator[Tensor]:
+    raise error
+    yield  # what makes it an iterator
