@@ -158,6 +158,7 @@ def test_labels_that_the_model_does_not_know_are_named(classifier, tones):
     )
 
 
+@pytest.mark.filterwarnings("ignore:.*listed twice")
 def test_a_long_list_of_unknown_labels_is_cut(classifier, tones):
     lines = ["path,labels"] + [f"0.wav,{letter * 3}" for letter in "abcdefijkmnopq"]
     with pytest.raises(DataError) as caught:
