@@ -1,15 +1,17 @@
 """A checkpoint describes itself, comes back exactly, and is never half written."""
 
 import json
+import math
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from auricle import checkpoint
+from auricle import checkpoint, models
 from auricle.errors import CheckpointError, ConfigError
 from auricle.features import FbankConfig, PaddingConfig
 
@@ -197,7 +199,7 @@ def test_a_write_that_fails_leaves_the_previous_checkpoint(saved, monkeypatch, t
 
     target = {
         "weights": "auricle.checkpoint.folder.save_file",
-        "config": "auricle.checkpoint.folder.json.dumps",
+        "config": "auricle.checkpoint.folder.to_json",
         "rename": "os.fsync",
     }[moment]
     other = checkpoint.create("ast", SETTINGS, FbankConfig(), ["x"], "sigmoid")
@@ -336,3 +338,144 @@ def test_what_is_told_of_another_checkpoint_is_refused(tiny_model, tmp_path):
     assert str(caught.value) == (
         f"{folder / 'config.json'}: is not the checkpoint that is described; nothing was done."
     )
+
+
+# Weights and settings of anybody
+
+
+def spoil(folder, name, change):
+    weights = load_file(folder / "model.safetensors")
+    weights[name] = change(weights[name])
+    save_file(weights, folder / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w.index_fill(0, torch.tensor(0), math.nan), "numbers that are NaN or infinite"),
+        (lambda w: w.index_fill(0, torch.tensor(0), -math.inf), "numbers that are NaN or infinite"),
+        (lambda w: w.double() + 1e300, "numbers that are NaN or infinite"),
+        (lambda w: w.to(torch.int64), "int64 instead of float32"),
+        (lambda w: w.to(torch.bool), "bool instead of float32"),
+        (lambda w: w.to(torch.complex64), "complex64 instead of float32"),
+        (lambda w: w.to(torch.float8_e4m3fn), "float8_e4m3fn instead of float32"),
+    ],
+)
+def test_weights_that_are_no_finite_floats_are_refused(saved, change, message):
+    spoil(saved, "head.linear.bias", change)
+    assert refusal(saved) == (
+        f"{saved / 'model.safetensors'}: does not fit the model: head.linear.bias holds {message}."
+    )
+
+
+def test_shapes_are_compared_and_not_sizes(saved):
+    spoil(saved, "head.linear.weight", lambda weight: weight.T.contiguous())
+    assert refusal(saved) == (
+        f"{saved / 'model.safetensors'}: does not fit the model: "
+        "head.linear.weight has shape (16, 2) instead of (2, 16)."
+    )
+
+
+@pytest.mark.parametrize("name", ["width", "depth", "max_frames", "conformer.kernel_size"])
+def test_a_size_that_no_model_has_is_refused_at_once(saved, name):
+    settings = json.loads((saved / "config.json").read_text())["model_settings"]
+    *parents, last = name.split(".")
+    section = settings[parents[0]] if parents else settings
+    section[last] = 10**9 + 1
+    edit(saved, model_settings=settings)
+    assert refusal(saved) == (f"{saved / 'config.json'}: {name} is 1e+09, more than any model has.")
+
+
+@pytest.mark.parametrize(("name", "value"), [("width", 2**18), ("depth", 2**18)])
+def test_a_larger_model_than_the_weights_are_of_is_refused_before_it_is_built(
+    saved, monkeypatch, name, value
+):
+    settings = json.loads((saved / "config.json").read_text())["model_settings"]
+    edit(saved, model_settings=settings | {name: value})
+    monkeypatch.setattr(checkpoint.folder, "assemble", lambda config: pytest.fail("built"))
+    start = time.monotonic()
+    assert refusal(saved) == (
+        f"{saved / 'config.json'}: the settings ask for a larger model than its weights are of; "
+        "one of the two is not the model's."
+    )
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[" * 100_000, "nested too deep"),
+        ('{"format": ' + "1" * 5000 + "}", "Exceeds the limit (4300 digits) for integer"),
+        ("\udc80", "'utf-8' codec can't decode byte"),
+        (" " * (2**26 + 1), "more than 64 MB"),
+    ],
+)
+def test_a_configuration_of_any_kind_is_refused_in_one_line(saved, content, message):
+    (saved / "config.json").write_bytes(content.encode("utf-8", "surrogateescape"))
+    found = refusal(saved)
+    assert found.startswith(f"{saved / 'config.json'}: not readable as JSON ({message}")
+    assert len(found.splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_thresholds_mean_and_deviation_are_finite(saved, number):
+    edit(saved, thresholds=[0.5, number])
+    message = f"thresholds.1: Input should be a finite number, got {number}."
+    assert refusal(saved) == f"{saved / 'config.json'}: {message}"
+    edit(saved, thresholds=None)
+    front_end = json.loads((saved / "config.json").read_text())["front_end"]
+    for name in ("mean", "std"):
+        edit(saved, front_end=front_end | {name: number})
+        assert refusal(saved) == (
+            f"{saved / 'config.json'}: front_end.{name}: Input should be a finite number, "
+            f"got {number}."
+        )
+
+
+def test_a_hundred_thousand_labels_are_looked_through_quickly(saved):
+    edit(saved, id2label={str(index): f"label {index}" for index in range(100_000)})
+    start = time.monotonic()
+    assert refusal(saved) == (
+        f"{saved / 'config.json'}: id2label names 100000 labels, the model has 2 outputs."
+    )
+    assert time.monotonic() - start < 5
+
+
+def test_foreign_text_holds_nothing_that_a_terminal_obeys(saved):
+    edit(saved, id2label={"0": "cat\x1b[2J", "1": "dog\u202e"}, about={"summary": ["\x9b31mred"]})
+    config = checkpoint.load(saved).config
+    assert config.labels == ["cat\\x1b[2J", "dog\\u202e"]
+    assert config.about == {"summary": ["\\x9b31mred"]}
+
+
+def test_labels_have_composed_accents(saved):
+    edit(saved, id2label={"0": "cafe\u0301", "1": "dog"})
+    assert checkpoint.load(saved).labels == ["caf\u00e9", "dog"]
+
+
+def test_numbers_that_are_none_are_stored_as_nothing(saved):
+    loaded = checkpoint.load(saved)
+    loaded.config = loaded.config.model_copy(
+        update={"metrics": {"a": math.nan, "b": [math.inf, 1]}}
+    )
+    checkpoint.save(loaded, saved)
+    text = (saved / "config.json").read_text()
+    assert "NaN" not in text and "Infinity" not in text
+    assert checkpoint.load(saved).config.metrics == {"a": None, "b": [None, 1]}
+
+
+@pytest.mark.parametrize("name", [*models.MODELS])
+def test_a_program_in_float64_loads_the_same_model(tmp_path, name):
+    sizes = {"width": 0.1} if name == "mobilenet" else {"width": 16, "num_heads": 2}
+    sizes |= {} if name in ("mobilenet", "multiscale_ast") else {"depth": 1}
+    front_end = FbankConfig(num_mels=64, padding=PaddingConfig(frames=64))
+    made = checkpoint.create(name, {**sizes, "max_frames": 128}, front_end, ["a", "b"], "sigmoid")
+    checkpoint.save(made, tmp_path / "model")
+    sound = torch.randn(2, 12_000)
+    expected = made.eval().score(sound)
+    torch.set_default_dtype(torch.float64)
+    try:
+        scores = checkpoint.load(tmp_path / "model").score(sound)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert scores.dtype == torch.float32 and scores.equal(expected)

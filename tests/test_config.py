@@ -1,5 +1,7 @@
 """Settings: strict reading, overrides, and messages that name the place and the nearest key."""
 
+import math
+import time
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,14 @@ from pydantic import Field
 
 from auricle import config
 from auricle.config import Settings
-from auricle.errors import ConfigError, MissingExtraError, missing_extra, require, unknown_name
+from auricle.errors import (
+    ConfigError,
+    MissingExtraError,
+    missing_extra,
+    printable,
+    require,
+    unknown_name,
+)
 
 
 class Inner(Settings):
@@ -117,6 +126,93 @@ def test_a_missing_file_a_list_and_broken_yaml_are_refused(tmp_path):
     path.write_text("a: [1, 2\nb: 3\n")
     with pytest.raises(ConfigError, match=r"r\.yaml: not valid YAML: .*line 2, column 2"):
         config.read_yaml(path)
+
+
+DEEP = "\n".join(["a0: &a0 [x]", *(f"a{i}: &a{i} [*a{i - 1}]" for i in range(1, 60))])
+LAUGHS = "\n".join(
+    ["a0: &a0 [x, x]", *(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 30))]
+)
+MERGES = "\n".join(
+    ["a0: &a0 {x: 1}", *(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}" for i in range(1, 30))]
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: " + "[" * 100_000, "nested deeper than 40 levels"),
+        (DEEP, "its aliases stand for too much, or too deep"),
+        (LAUGHS, "its aliases stand for too much, or too deep"),
+        (MERGES, "its aliases stand for too much, or too deep"),
+        ("a: &a [*a]", "an alias stands within what it stands for"),
+        ("a: " + "9" * 5000, "a whole number of 5000 digits"),
+        ("a: 0x" + "f" * 100_000, "a whole number of 100002 digits"),
+    ],
+)
+def test_yaml_that_stands_for_more_than_it_is_is_refused_at_once(tmp_path, text, message):
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    start = time.monotonic()
+    with pytest.raises(ConfigError) as error:
+        config.read_yaml(path)
+    assert str(error.value) == f"{path}: not valid YAML: {message}"
+    assert time.monotonic() - start < 5
+
+
+def test_aliases_of_ordinary_size_are_read(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text("a: &a {x: 1}\nb: [*a, *a]\nc: {<<: *a, y: 2}\n")
+    assert config.read_yaml(path) == {"a": {"x": 1}, "b": [{"x": 1}] * 2, "c": {"x": 1, "y": 2}}
+
+
+def test_a_long_file_is_no_settings(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text("a: " + "x" * 2**21)
+    with pytest.raises(ConfigError) as error:
+        config.read_yaml(path)
+    assert str(error.value) == f"{path}: more than 2 MB, too long for settings."
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [("!!set {x}", "set"), ("!!binary aGk=", "bytes"), ("!!timestamp 2001-01-01", "date")],
+)
+def test_values_that_settings_do_not_have_are_refused(text, kind):
+    with pytest.raises(ConfigError) as error:
+        config.override({}, [f"a={text}"])
+    assert str(error.value) == (
+        f"a={text}: holds what is neither text nor number (Object of type {kind} is not JSON "
+        "serializable)."
+    )
+
+
+def test_a_long_value_is_cut_in_a_message():
+    with pytest.raises(ConfigError) as error:
+        config.from_dict(Inner, {"width": "9" * 4000}, "r.yaml")
+    assert len(str(error.value)) < 200
+    with pytest.raises(ConfigError) as error:
+        config.from_dict(Inner, {"w" * 4000: 1}, "r.yaml")
+    assert len(str(error.value)) < 200
+
+
+def test_json_of_any_kind_is_read_or_a_value_error():
+    assert config.parse_json(b'{"a": [1, 2.5, null]}') == {"a": [1, 2.5, None]}
+    for content in ("[" * 100_000, "1" * 5000, "{", b"\xff"):
+        with pytest.raises(ValueError):
+            config.parse_json(content)
+
+
+def test_json_has_no_numbers_that_are_none():
+    values = {"a": math.nan, "b": [math.inf, (1, -math.inf)], "c": "\u00e9", "d": True}
+    assert config.to_json(values) == '{"a": null, "b": [null, [1, null]], "c": "\u00e9", "d": true}'
+
+
+def test_errors_hold_nothing_that_a_terminal_obeys():
+    error = ConfigError("\x1b[2J\x07a\nb\x9b\u202e\u2028c: caf\u00e9 \u200d\u6f22\U0001f436")
+    assert str(error) == (
+        "\\x1b[2J\\x07a\\nb\\x9b\\u202e\\u2028c: caf\u00e9 \u200d\u6f22\U0001f436"
+    )
+    assert printable("plain text, \u6f22") == "plain text, \u6f22"
 
 
 def test_what_is_written_reads_back(tmp_path):

@@ -1,10 +1,12 @@
 """Settings: YAML and `key=value` words to frozen, validated objects; knows no audio.
 
 Every component declares its own settings as a subclass of `Settings`, beside its code. A recipe
-composes them; this file only reads, overrides, checks and writes.
+composes them; this file only reads, overrides, checks and writes. What it reads may be anybody's:
+whatever its depth, its size and its numbers, it is read or refused, soon.
 """
 
 import json
+import math
 import re
 import unicodedata
 from pathlib import Path
@@ -14,7 +16,12 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, ValidationError
 from pydantic_core import ErrorDetails
 
-from auricle.errors import ConfigError, unknown_name
+from auricle.errors import ConfigError, printable, quoted, unknown_name
+
+MOST_BYTES = 2**21  # of a YAML file; it takes some 20 s
+MOST_NODES = 1_000_000  # of what it holds, each alias counted as what it stands for
+MOST_LEVELS = 40  # of what stands within what
+MOST_DIGITS = 300  # of a whole number; floats end there
 
 
 class Settings(BaseModel):
@@ -43,8 +50,8 @@ def either_way(value: Any) -> Any:
 
 
 def label_text(text: str) -> str:
-    """A label with composed accents (NFC): some systems write them apart, others together."""
-    return unicodedata.normalize("NFC", text)
+    """A label with composed accents (NFC), however they are written, and nothing unprintable."""
+    return printable(unicodedata.normalize("NFC", text))
 
 
 Label = Annotated[str, AfterValidator(label_text)]
@@ -68,7 +75,48 @@ def told_apart_by_name(default: str) -> Discriminator:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 reads `1e-4` as text; people who write recipes mean a number."""
+    """YAML 1.1 reads `1e-4` as text; people who write recipes mean a number.
+
+    Few bytes can stand for deep or for billions of values, by aliases for instance: each node is
+    measured when it is composed, out of those that it holds.
+    """
+
+    def __init__(self, text: str):
+        super().__init__(text)
+        self.level = 0
+        self.measures: dict[yaml.Node, tuple[int, int]] = {}  # nodes and levels of each
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.level += 1
+        if self.level > MOST_LEVELS:
+            raise yaml.YAMLError(f"nested deeper than {MOST_LEVELS} levels")
+        is_alias = self.check_event(yaml.AliasEvent)
+        node = super().compose_node(parent, index)
+        self.level -= 1
+        if is_alias and node not in self.measures:  # it is not composed to its end yet
+            raise yaml.YAMLError("an alias stands within what it stands for")
+        if node is not None and not is_alias:
+            self.measures[node] = self._measure(node)
+        return node
+
+    def _measure(self, node: yaml.Node) -> tuple[int, int]:
+        parts = node.value if isinstance(node, yaml.CollectionNode) else []
+        if isinstance(node, yaml.MappingNode):
+            parts = [part for pair in parts for part in pair]
+        measures = [self.measures[part] for part in parts]
+        size = 1 + sum(size for size, _ in measures)
+        levels = 1 + max((levels for _, levels in measures), default=0)
+        if size > MOST_NODES or levels > MOST_LEVELS:
+            raise yaml.YAMLError("its aliases stand for too much, or too deep")
+        return size, levels
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        if len(node.value) > MOST_DIGITS:
+            raise yaml.YAMLError(f"a whole number of {len(node.value)} digits")
+        return super().construct_yaml_int(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
 _Loader.add_implicit_resolver(
@@ -90,9 +138,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: the file is missing, is not YAML, or does not hold a mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MOST_BYTES + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}).") from error
+    if len(text) > MOST_BYTES:
+        raise ConfigError(f"{path}: more than {MOST_BYTES // 2**20} MB, too long for settings.")
     values = _parse_yaml(text, str(path))
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected `key: value` lines, got {type(values).__name__}.")
@@ -102,7 +153,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def _parse_yaml(text: str, where: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - derived from SafeLoader
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, TypeError) as error:  # or a number, or a key, of its own
         detail = " ".join(str(error).split())
         raise ConfigError(f"{where}: not valid YAML: {detail}") from error
 
@@ -113,7 +164,7 @@ def override(values: dict[str, Any], assignments: list[str]) -> dict[str, Any]:
     Raises:
         ConfigError: a word without `=`, or a key that leads through something without keys.
     """
-    result = json.loads(json.dumps(values))
+    result = _plain(values, "settings")
     for assignment in assignments:
         key, separator, text = assignment.partition("=")
         if not separator or not key:
@@ -128,8 +179,42 @@ def override(values: dict[str, Any], assignments: list[str]) -> dict[str, Any]:
             target = target[parent]
             if not isinstance(target, dict):
                 raise ConfigError(f"{assignment!r}: {parent!r} holds a value, not further keys.")
-        target[last] = _parse_yaml(text, assignment)
+        target[last] = _plain(_parse_yaml(text, assignment), assignment)
     return result
+
+
+def _plain(values: Any, where: str) -> Any:
+    """A copy in JSON's kinds of values, which settings are read from."""
+    try:
+        return json.loads(json.dumps(values))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{where}: holds what is neither text nor number ({error}).") from error
+
+
+def parse_json(content: str | bytes) -> Any:
+    """What JSON text says.
+
+    Raises:
+        ValueError: it is not JSON, is nested too deep, or holds a number of too many digits.
+    """
+    try:
+        return json.loads(content)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """`value` as JSON text; numbers that are none (NaN, infinite) become null, as JSON has none."""
+    return json.dumps(finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def finite(value: Any) -> Any:
+    """A copy of lists and dictionaries with None for each number that is NaN or infinite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(each) for key, each in value.items()}
+    return [finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def from_dict(kind: type[SettingsType], values: dict[str, Any], where: str) -> SettingsType:
@@ -145,6 +230,8 @@ def from_dict(kind: type[SettingsType], values: dict[str, Any], where: str) -> S
     try:
         # JSON mode keeps types strict, yet takes a list for a tuple and text for a path.
         return kind.model_validate_json(json.dumps(values))
+    except (TypeError, RecursionError) as error:
+        raise ConfigError(f"{where}: holds what is neither text nor number ({error}).") from error
     except ValidationError as error:
         # A misspelt key comes before the required one that is missing because of it.
         fault = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
@@ -166,7 +253,7 @@ def _message(error: ErrorDetails, kind: type[BaseModel]) -> str:
     detail = error["msg"].removeprefix("Value error, ").rstrip(".")
     if error["type"] == "value_error":
         return f"{position}: {detail}." if position else f"{detail}."
-    return f"{position}: {detail}, got {error['input']!r}."
+    return f"{position}: {detail}, got {quoted(error['input'])}."
 
 
 def _walk(kind: type[BaseModel], location: tuple[int | str, ...]) -> tuple[list[str], list[str]]:

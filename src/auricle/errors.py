@@ -6,14 +6,39 @@ A message has three parts: what is wrong, where it is, and what to do. Anything 
 
 import difflib
 import importlib
+import reprlib
+import unicodedata
 from collections.abc import Iterable
 from types import ModuleType
 
 NAMES_SHOWN = 12  # a longer list of known names hides the message
+# Of text that a terminal would obey: control characters, and marks that turn the direction of text.
+UNPRINTABLE = ("Cc", "Cf", "Zl", "Zp")
+JOINERS = "\u200c\u200d"  # of that kind, and part of words in several scripts
+
+_shorter = reprlib.Repr()
+_shorter.maxstring = _shorter.maxother = _shorter.maxlong = 100
+_shorter.maxlist = _shorter.maxtuple = _shorter.maxdict = 10
+quoted = _shorter.repr  # a value of anybody's, as a message shows it: in quotes, and not too long
+
+
+def printable(text: str) -> str:
+    r"""`text` with every character that a terminal would obey as its escape, such as `\x1b`."""
+    if text.isprintable():
+        return text
+    return "".join(
+        repr(char)[1:-1]
+        if unicodedata.category(char) in UNPRINTABLE and char not in JOINERS
+        else char
+        for char in text
+    )
 
 
 class UserError(Exception):
     """Something the user gave cannot be used. The command line prints it in one line."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ConfigError(UserError, ValueError):
@@ -77,4 +102,4 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     shown = ", ".join(names[:NAMES_SHOWN])
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return f"unknown {kind} {name!r}.{hint} Known: {shown or 'none'}{more}."
+    return f"unknown {kind} {quoted(name)}.{hint} Known: {shown or 'none'}{more}."

@@ -110,6 +110,15 @@ def test_warnings_about_sounds_are_one_line_each_time(failing):
     assert (result.exit_code, result.stderr) == (0, "warning: a.wav: is cut short.\n" * 2)
 
 
+def test_errors_and_warnings_hold_nothing_that_a_terminal_obeys(failing):
+    def warn_and_fail():
+        warnings.warn("\x1b[2Ja.wav: short", AudioWarning, stacklevel=1)
+        raise ConfigError("\x1b[2Ja.yaml: wrong")
+
+    result = CliRunner().invoke(failing(warn_and_fail), ["fail"])
+    assert result.stderr == "warning: \\x1b[2Ja.wav: short\nerror: \\x1b[2Ja.yaml: wrong\n"
+
+
 def test_other_warnings_look_as_ever(failing):
     def action() -> None:
         warnings.simplefilter("always")

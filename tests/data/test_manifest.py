@@ -288,7 +288,7 @@ def test_classes_may_be_called_like_splits(tmp_path):
 @pytest.mark.parametrize("number", ["1" * 20, "9" * 5000, "-1", "", "1e3"])
 def test_numbers_of_bytes_in_a_shard_have_a_bound(table, number):
     source = table("path,labels,shard,offset,size", f"x/1.wav,dog,0.tar,{number},3")
-    shown = f"'{number}'" if len(number) < 30 else "'999999999999...9999999999999'"
+    shown = f"'{number}'" if len(number) < 30 else f"'{'9' * 47}...{'9' * 48}'"
     message = f"{source}, line 2: offset must be a number of bytes, got {shown}."
     assert refusal(source) == message
 
@@ -455,7 +455,7 @@ def test_a_fold_is_a_number(table):
     assert refusal(source) == f"{source}, line 3: fold must be a whole number, got 'one'."
     source = table("path,labels,fold", "a.wav,dog," + "1" * 5000)
     assert refusal(source) == (
-        f"{source}, line 2: fold must be a whole number, got '111111111111...1111111111111'."
+        f"{source}, line 2: fold must be a whole number, got '{'1' * 47}...{'1' * 48}'."
     )
 
 
@@ -578,7 +578,7 @@ def test_rows_in_several_pieces_keep_their_lines(table, tmp_path, monkeypatch):
     with pytest.warns(DataWarning, match=r"is listed twice with different labels"):
         clips = read(source).clips
     assert [clip.where for clip in clips] == [f"{source}, line {n}" for n in (2, 5, 6, 7)]
-    assert [clip.labels for clip in clips] == [("dog",), ("cat\ndog",), ("cat", "dog"), ("dog",)]
+    assert [clip.labels for clip in clips] == [("dog",), ("cat\\ndog",), ("cat", "dog"), ("dog",)]
     assert [clip.fold for clip in clips] == [1, None, 1, None]
 
 

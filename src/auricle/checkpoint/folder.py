@@ -1,6 +1,5 @@
 """Checkpoints in folders: read strictly, and written whole or not at all."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -11,10 +10,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from auricle.atomic import folder_beside, previous_of, write_text
-from auricle.checkpoint.parts import Checkpoint, CheckpointConfig, assemble, check_tensors
-from auricle.config import from_dict
-from auricle.errors import CheckpointError, ConfigError
-from auricle.models import Model
+from auricle.checkpoint.parts import (
+    Checkpoint,
+    CheckpointConfig,
+    assemble,
+    check_size,
+    check_tensors,
+)
+from auricle.config import from_dict, parse_json, to_json
+from auricle.errors import CheckpointError, ConfigError, printable
 
 FORMAT: Literal[1] = 1
 CONFIG_FILE = "config.json"
@@ -22,10 +26,14 @@ WEIGHTS_FILE = "model.safetensors"
 FOREIGN_WEIGHTS = (".safetensors", ".pt", ".pth", ".bin")
 CARD_FILE = "README.md"
 CHECKPOINTS_SHOWN = 3  # of a folder that holds several
+MOST_BYTES = 2**26  # of a configuration
 
 
 def load(folder: Path) -> Checkpoint:
     """The checkpoint in `folder`, in eval mode, on the CPU, in float32.
+
+    The weights are looked at before the model is built, so that no setting can ask for more room
+    than they take.
 
     Raises:
         CheckpointError: a file is missing or damaged, or weights, labels and settings disagree.
@@ -35,11 +43,14 @@ def load(folder: Path) -> Checkpoint:
     if not folder.exists() and previous.exists():  # a write was cut off between its two renames
         folder = previous
     config = _read_config(folder / CONFIG_FILE)
+    weights = _read_weights(folder / WEIGHTS_FILE)
     try:
+        check_size(config, weights)
         checkpoint = assemble(config)
     except ConfigError as error:
         raise CheckpointError(f"{folder / CONFIG_FILE}: {error}") from error
-    _load_weights(checkpoint.model, folder / WEIGHTS_FILE)
+    check_tensors(checkpoint.model, weights, str(folder / WEIGHTS_FILE))
+    checkpoint.model.load_state_dict(weights)  # copies into float32 parameters
     return checkpoint.eval()
 
 
@@ -78,7 +89,7 @@ def save(
             }
             contiguous = {name: value.contiguous() for name, value in stored.items()}
             save_file(contiguous, stage / WEIGHTS_FILE, metadata={"format": "pt"})
-            text = json.dumps(checkpoint.config.to_dict(), indent=2, ensure_ascii=False)
+            text = to_json(checkpoint.config.to_dict(), indent=2)
             (stage / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
             (stage / CARD_FILE).write_text(card or _card(checkpoint), encoding="utf-8")
     except (OSError, SafetensorError) as error:
@@ -130,9 +141,8 @@ def store_description(folder: Path, config: CheckpointConfig, card: str) -> None
 
 
 def _write_config(config: CheckpointConfig, path: Path) -> None:
-    text = json.dumps(config.to_dict(), indent=2, ensure_ascii=False)
     try:
-        write_text(path, text + "\n")
+        write_text(path, to_json(config.to_dict(), indent=2) + "\n")
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror}).") from error
 
@@ -168,8 +178,12 @@ def _read_config(path: Path) -> CheckpointConfig:
             + (_run_hint(path.parent) or _weights_hint(path.parent))
         )
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise ValueError(f"more than {MOST_BYTES // 2**20} MB")
+        values = _printable(parse_json(content))
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not readable as JSON ({error}).") from error
     if not isinstance(values, dict) or "format" not in values:
         raise CheckpointError(
@@ -186,10 +200,19 @@ def _read_config(path: Path) -> CheckpointConfig:
         raise CheckpointError(str(error)) from error
 
 
-def _load_weights(model: Model, path: Path) -> None:
+def _printable(value: Any) -> Any:
+    """A copy of what somebody's JSON says, without text that a terminal would obey."""
+    if isinstance(value, dict):
+        return {printable(key): _printable(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_printable(each) for each in value]
+    return printable(value) if isinstance(value, str) else value
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
     try:
         path.open("rb").close()  # safetensors calls an unreadable file missing
-        weights = load_file(path)
+        return load_file(path)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path.parent}: holds no {WEIGHTS_FILE}.") from error
     except PermissionError as error:
@@ -198,8 +221,6 @@ def _load_weights(model: Model, path: Path) -> None:
         ) from error
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: damaged or cut short ({error}).") from error
-    check_tensors(model, weights, str(path))
-    model.load_state_dict(weights)  # copies into float32 parameters
 
 
 def _card(checkpoint: Checkpoint) -> str:

@@ -3,17 +3,24 @@
 Shapes: B clips, S samples, C classes, D width.
 """
 
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal, Self
 
 import torch
 from pydantic import model_validator
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from auricle import features, models
-from auricle.config import Settings
+from auricle.config import Label, Settings
 from auricle.errors import CheckpointError, ConfigError
 from auricle.features import AnyFilterbankConfig, Filterbank
 from auricle.models import Model
+
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+MOST_OF_A_SETTING = 2**20  # larger than any width, depth, length or rate
 
 
 class CheckpointConfig(Settings):
@@ -23,7 +30,7 @@ class CheckpointConfig(Settings):
     model: str
     model_settings: dict[str, Any]
     front_end: AnyFilterbankConfig
-    id2label: dict[str, str]  # "0", "1", ...; empty: a start for training, without a head
+    id2label: dict[str, Label]  # "0", "1", ...; empty: a start for training, without a head
     activation: Literal["sigmoid", "softmax"]
     thresholds: tuple[float, ...] | None = None
     metrics: dict[str, Any] = {}  # at the time of saving
@@ -38,8 +45,8 @@ class CheckpointConfig(Settings):
             raise ValueError(
                 f'id2label must number its {len(self.id2label)} labels "0", "1", ... without a gap'
             )
-        names = list(self.id2label.values())
-        twice = sorted({name for name in names if names.count(name) > 1})
+        names = Counter(self.id2label.values())
+        twice = sorted(name for name, count in names.items() if count > 1)
         if twice:
             raise ValueError(f"id2label holds the label {twice[0]!r} more than once")
         if self.thresholds is not None and len(self.thresholds) != len(self.id2label):
@@ -126,15 +133,69 @@ def assemble(config: CheckpointConfig) -> Checkpoint:
             f"id2label names {len(config.id2label)} labels, the model has "
             f"{config.model_settings.get('num_classes')} outputs."
         )
-    model = models.build(config.model, config.model_settings)
-    return Checkpoint(config, features.build(config.front_end), model)
+    with _in_float32():
+        model = models.build(config.model, config.model_settings)
+        return Checkpoint(config, features.build(config.front_end), model)
+
+
+@contextmanager
+def _in_float32() -> Iterator[None]:
+    """Build in float32, whatever the program that loads a checkpoint builds its own models in."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def check_size(config: CheckpointConfig, weights: Mapping[str, Tensor]) -> None:
+    """Refuse settings that ask for a larger model than `weights` are of; builds none.
+
+    Raises:
+        ConfigError: more parameters, more numbers in one, or a larger setting than there can be.
+    """
+    most = max(MOST_OF_A_SETTING, *(value.numel() for value in weights.values()), 0)
+    number = 0
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal number
+        number += 1
+        if number > len(weights) or (parameter is not None and parameter.numel() > most):
+            raise ConfigError(
+                "the settings ask for a larger model than its weights are of; one of the two is "
+                "not the model's."
+            )
+
+    for name, value in _numbers(config.model_settings | config.front_end.to_dict()):
+        if abs(value) > MOST_OF_A_SETTING:
+            raise ConfigError(f"{name} is {value:g}, more than any model has.")
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        with torch.device("meta"):  # has shapes, and takes no room
+            models.build(config.model, config.model_settings)
+    finally:
+        handle.remove()
+
+
+def _numbers(values: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers in settings, each with its dotted name."""
+    if isinstance(values, Mapping):
+        for key, value in values.items():
+            yield from _numbers(value, f"{name}.{key}".removeprefix("."))
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from _numbers(value, name)
+    elif isinstance(values, int | float):
+        yield name, values
 
 
 def check_tensors(model: Model, weights: dict[str, Tensor], where: str) -> None:
-    """Refuse weights that are not exactly the model's, naming what is missing, over or mis-shaped.
+    """Refuse weights that are not exactly the model's, naming what is wrong with which.
 
     Raises:
-        CheckpointError: any tensor is missing, left over, or of another shape.
+        CheckpointError: any tensor is missing, left over, of another shape or kind, or holds a
+            number that is none.
     """
     expected = model.state_dict()
     faults = [f"missing {name}" for name in expected if name not in weights]
@@ -144,6 +205,13 @@ def check_tensors(model: Model, weights: dict[str, Tensor], where: str) -> None:
         for name, value in expected.items()
         if name in weights and weights[name].shape != value.shape
     ]
+    fitting = [name for name in expected if name in weights] if not faults else []
+    for name in fitting:
+        value, kind = weights[name], expected[name].dtype
+        if value.dtype not in (FLOATS if kind.is_floating_point else (kind,)):
+            faults.append(f"{name} holds {value.dtype} instead of {kind}".replace("torch.", ""))
+        elif not value.to(kind).isfinite().all():
+            faults.append(f"{name} holds numbers that are NaN or infinite")
     if faults:
         more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
         raise CheckpointError(f"{where}: does not fit the model: {'; '.join(faults[:5])}{more}.")

@@ -29,7 +29,7 @@ from auricle.cli.probe import probe
 from auricle.cli.statistics import statistics
 from auricle.cli.train import train
 from auricle.cli.tune import tune
-from auricle.errors import AudioWarning, DataWarning, TrainingWarning, UserError
+from auricle.errors import AudioWarning, DataWarning, TrainingWarning, UserError, printable
 
 # A command has the name and docstring of its function. None imports torch before it runs.
 COMMANDS: tuple[Callable[..., None], ...] = (
@@ -82,7 +82,7 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     if issubclass(category, SHOWN_WARNINGS):
-        typer.echo(f"warning: {message}", err=True)
+        typer.echo(f"warning: {printable(str(message))}", err=True)
     else:
         typer.echo(warnings.formatwarning(message, category, filename, lineno, line), err=True)
 

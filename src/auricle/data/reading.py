@@ -8,7 +8,6 @@ Shapes: N clips.
 
 import os
 import re
-import reprlib
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
@@ -21,7 +20,7 @@ from auricle.config import label_text
 from auricle.data.clips import Clips, Columns
 from auricle.data.columns import NOTHING, CodedBuilder, Integers, Lines, TextsBuilder
 from auricle.data.table import Piece
-from auricle.errors import DataError, DataWarning, unknown_name
+from auricle.errors import DataError, DataWarning, quoted, unknown_name
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 # Names of splits in the wild (those of Hugging Face's AudioFolder) and in our manifests.
@@ -71,7 +70,7 @@ def parse_fold(text: str, where: str) -> int | None:
     if not text.strip():
         return None
     if not FOLD.fullmatch(text.strip()):
-        raise DataError(f"{where}: fold must be a whole number, got {reprlib.repr(text)}.")
+        raise DataError(f"{where}: fold must be a whole number, got {quoted(text)}.")
     return int(text.partition(".")[0])
 
 
@@ -175,7 +174,7 @@ class _Table:
             texts = texts or [""] * len(lines)
             for index, (text, shard) in enumerate(zip(texts, shards, strict=False)):
                 if shard and not _is_count(text):
-                    where, shown = self._at(lines, index), reprlib.repr(text)
+                    where, shown = self._at(lines, index), quoted(text)
                     raise DataError(f"{where}: {name} must be a number of bytes, got {shown}.")
             numbers = [int(text) if _is_count(text) else 0 for text in texts]
             self.numbers[name].append(np.array(numbers, np.int64))
@@ -193,7 +192,7 @@ class _Table:
                 if not file or not _is_count(row):
                     raise DataError(
                         f"{self._at(lines, index)}: soft_targets must be FILE.safetensors:ROW, "
-                        f"got {reprlib.repr(text)}."
+                        f"got {quoted(text)}."
                     )
                 files[index], rows[index] = file, int(row)
         self.coded["soft_targets"].add(files)

@@ -8,7 +8,7 @@ from typing import Any
 
 from auricle import config, data, inference
 from auricle.data import TEST, TRAIN, VALIDATION, Manifest
-from auricle.errors import DataWarning
+from auricle.errors import DataWarning, printable
 from auricle.experiment.read import check, parse
 from auricle.experiment.recipe import Recipe
 from auricle.training.sampling import WEIGHTS
@@ -93,7 +93,7 @@ def _read(source: Path, labelled: bool = True) -> Manifest:
 
 
 def _tell(recipe: Recipe, text: str) -> None:
-    print(f"{recipe.data.source}: {text}", file=sys.stderr)
+    print(printable(f"{recipe.data.source}: {text}"), file=sys.stderr)
 
 
 def _tell_clips(recipe: Recipe, manifest: Manifest) -> None:
