@@ -1,11 +1,12 @@
 """Directories are walked, files stay as given."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from auricle import audio
-from auricle.errors import AudioError
+from auricle.errors import AudioError, AudioWarning
 
 SOUNDS = ["a.wav", "B.FLAC", "deep/er/c d.mp3", "deep/z.ogg", "Grüße 音.opus", "m.m4a", "v.webm"]
 OTHERS = ["notes.txt", "picture.png", ".hidden.wav", ".cache/x.wav", "deep/._a.wav", "wav"]
@@ -69,8 +70,43 @@ def test_a_directory_without_sound_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("nothing here")
     with pytest.raises(AudioError) as caught:
         audio.find_sounds([tmp_path])
-    assert str(caught.value) == (
-        f"{tmp_path}: no sound file in this directory or below it. Looked for the suffixes .aac, "
-        ".aif, .aifc, .aiff, .au, .caf, .flac, .m4a, .mka, .mkv, .mov, .mp2, .mp3, .mp4, .oga, "
-        ".ogg, .opus, .rf64, .snd, .sph, .voc, .w64, .wav, .wave, .webm."
+    start, _, suffixes = str(caught.value).partition(" Looked for the suffixes ")
+    assert start == f"{tmp_path}: no sound file in this directory or below it."
+    assert suffixes == ", ".join(sorted(audio.SOUND_SUFFIXES)) + "."
+    assert {".wav", ".mp3", ".m4a", ".wma", ".spx"} < audio.SOUND_SUFFIXES
+
+
+def message_of_walk(folder: Path, **settings) -> str:
+    with pytest.warns(AudioWarning) as caught:
+        audio.find_sounds([folder], **settings)
+    assert len(caught) == 1
+    return str(caught[0].message)
+
+
+def test_pipes_and_devices_are_skipped_and_counted(folder):
+    os.mkfifo(folder / "pipe.wav")
+    assert message_of_walk(folder) == (
+        f"{folder}: 1 file was skipped: 1 a pipe, socket or device (pipe.wav)."
     )
+    with pytest.warns(AudioWarning):
+        assert folder / "pipe.wav" not in audio.find_sounds([folder])
+
+
+def test_files_that_are_no_sounds_are_counted_where_that_is_asked_for(folder):
+    os.mkfifo(folder / "deep" / "pipe.wav")
+    assert message_of_walk(folder, warn_skipped=True) == (
+        f"{folder}: 4 files were skipped: 3 without the suffix of a sound (none, .png, .txt), "
+        "1 a pipe, socket or device (pipe.wav)."
+    )
+
+
+def test_a_link_to_nothing_is_found_and_one_to_a_folder_is_not_followed(folder):
+    (folder / "lost.wav").symlink_to("gone.wav")
+    (folder / "round.wav").symlink_to(folder)
+    found = audio.find_sounds([folder])
+    assert folder / "lost.wav" in found
+    assert len(found) == len(SOUNDS) + 1
+
+
+def test_a_dash_is_standard_input():
+    assert audio.find_sounds([Path("-")]) == [Path("-")]

@@ -90,11 +90,6 @@ def test_every_channel_counts_the_same(sine, encode, assert_is_sine):
         assert_is_sine(waveform * 6, 16000)
 
 
-def test_opposite_channels_cancel(sine, encode):
-    samples = np.stack([sine(16000), -sine(16000)], axis=1)
-    assert audio.load(encode(samples, 16000, subtype="FLOAT"), 16000).abs().max() == 0
-
-
 @pytest.mark.parametrize(("container", "subtype", "error"), SUBTYPES)
 def test_any_depth_and_lossless_container_gives_the_same_samples(
     sine, encode, container, subtype, error
@@ -233,7 +228,7 @@ def test_an_mp3_without_a_length_is_read_to_its_end(encode):
     for content in (file, tag + file, file + b"TAG" + bytes(125)):
         waveform = audio.load(content, 44100)
         assert len(samples) <= len(waveform) < len(samples) + 3 * 1152
-        assert audio.probe(content).duration is None
+        assert audio.probe(content).duration == pytest.approx(len(waveform) / 44100)
     assert len(audio.load(tag + whole, 44100)) == len(samples)
     assert audio.probe(tag + whole).duration == pytest.approx(7.0)
 

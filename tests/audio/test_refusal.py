@@ -114,6 +114,30 @@ def test_nan_and_infinite_samples_are_refused(file, encode, rate, channels, bad)
     )
 
 
+@pytest.mark.parametrize("value", [1.1e6, -1e10, 1e30])
+@pytest.mark.parametrize("rate", [16000, 44100])
+def test_samples_beyond_any_recording_are_refused(file, encode, rate, value):
+    samples = np.zeros((3 * rate, 2))
+    samples[2 * rate] = [value, -value]
+    path = file("a.wav", encode(samples, rate, subtype="FLOAT"))
+    assert message_of(path) == (
+        f"{path}: holds samples of up to {abs(value):.1e} times full scale, the first at 2.000 s; "
+        "beyond 1e+06 there is no recording. If they were integers, divide them by their full "
+        "scale (32768 for 16 bits, 8388608 for 24 bits)."
+    )
+
+
+def test_floats_at_the_scale_of_integers_are_warned_of_once(file, encode):
+    samples = 20000 * np.random.default_rng(0).uniform(-1, 1, 60 * 16000)
+    path = file("a.wav", encode(samples, 16000, subtype="FLOAT"))
+    waveform, message = load_with_warning(path)
+    assert waveform.abs().max() > 19000
+    assert message == (
+        f"{path}: holds samples beyond 100 times full scale, as 16-bit integers taken for floats "
+        "are. Divide them by 32768, or export it with integers."
+    )
+
+
 def test_infinities_that_cancel_are_refused(encode):
     samples = np.zeros((100, 2))
     samples[50] = [np.inf, -np.inf]
@@ -139,11 +163,20 @@ def test_rates_out_of_range_are_refused(file, encode, rate):
     assert str(caught.value) == expected
 
 
-def test_a_raw_file_is_refused(file):
-    path = file("a.raw", bytes(1000))
-    assert message_of(path) == (
-        f"{path}: raw samples do not tell their sample rate. Give a WAV or FLAC file."
+@pytest.mark.parametrize("suffix", ["raw", "au", "snd", "gsm", "vox", "sln", "pcm", "GSM"])
+@pytest.mark.parametrize("content", [bytes(1000), b"Dear diary,\n" * 100])
+def test_a_file_without_a_header_is_refused(file, suffix, content):
+    """libsndfile would guess rate and encoding from the name."""
+    path = file(f"a.{suffix}", content)
+    expected = (
+        f"{path}: has no header that tells its rate and encoding; both would be a guess. Convert "
+        "it with what you know of it, for example: sox -t raw -r 8000 -e signed -b 16 -c 1 IN "
+        "OUT.wav"
     )
+    assert message_of(path) == expected
+    named = io.BytesIO(content)
+    named.name = str(path)
+    assert message_of(named) == expected
 
 
 def test_a_missing_file_is_refused_and_the_nearest_name_is_offered(file):
@@ -168,6 +201,20 @@ def test_a_directory_is_no_file(tmp_path):
     assert message_of(tmp_path) == (
         f"{tmp_path}: is a directory, not a file. Name a sound file in it."
     )
+
+
+def test_a_link_to_nothing_is_called_one(tmp_path):
+    path = tmp_path / "a.wav"
+    path.symlink_to("gone.wav")
+    expected = f"{path}: is a link to gone.wav, which does not exist. Mend the link, or remove it."
+    assert message_of(path) == expected
+    with pytest.raises(AudioError) as caught:
+        audio.find_sounds([path])
+    assert str(caught.value) == expected
+
+
+def test_a_device_is_refused():
+    assert message_of("/dev/zero") == "/dev/zero: is a device, not a file. Name a sound file."
 
 
 def test_what_the_system_refuses_is_passed_on(tmp_path):

@@ -131,8 +131,11 @@ def test_a_directory_is_walked_and_its_bad_files_are_reported(predict, sound, tm
     assert result.exit_code == 1
     answered = {json.loads(line)["file"] for line in result.stdout.splitlines()}
     assert answered == set(map(str, good))
-    [line] = result.stderr.splitlines()
-    assert line.startswith(f"error: {tmp_path / 'set' / 'c.wav'}: ")
+    skipped, failed = result.stderr.splitlines()
+    assert skipped == (
+        f"warning: {tmp_path / 'set'}: 1 file was skipped: 1 without the suffix of a sound (.txt)."
+    )
+    assert failed.startswith(f"error: {tmp_path / 'set' / 'c.wav'}: ")
 
 
 def test_what_is_missing_or_too_short_does_not_stop_the_others(predict, sound, tmp_path):

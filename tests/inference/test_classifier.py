@@ -214,8 +214,7 @@ def test_in_a_list_the_bad_waveform_is_numbered(classifier, tone):
     with pytest.raises(AudioError) as caught:
         classifier.embed([tone * torch.nan], RATE)
     assert str(caught.value) == (
-        "waveform 0: the waveform holds NaN or infinite samples. Repair the recording or leave it "
-        "out."
+        "waveform 0: the waveform holds NaN or infinite samples. Export it again without them."
     )
 
 

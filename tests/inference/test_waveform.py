@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from auricle import audio
-from auricle.errors import AudioError
+from auricle.errors import AudioError, AudioWarning
 from auricle.inference.waveform import to_mono
 
 RATE = 16_000
@@ -84,12 +84,19 @@ def test_the_caller_keeps_the_array(tone):
         (
             np.array([0.0, np.nan]),
             RATE,
-            "the waveform holds NaN or infinite samples. Repair the recording or leave it out.",
+            "the waveform holds NaN or infinite samples. Export it again without them.",
         ),
         (
             torch.tensor([[0.0, -torch.inf]]),
             RATE,
-            "the waveform holds NaN or infinite samples. Repair the recording or leave it out.",
+            "the waveform holds NaN or infinite samples. Export it again without them.",
+        ),
+        (
+            np.array([0.0, 1e20]),
+            RATE,
+            "the waveform holds samples of up to 1.0e+20 times full scale; beyond 1e+06 there is "
+            "no recording. If they were integers, divide them by their full scale (32768 for 16 "
+            "bits, 8388608 for 24 bits).",
         ),
         (
             np.zeros(9),
@@ -107,3 +114,34 @@ def test_what_is_no_waveform_is_refused(waveform, rate, message):
     with pytest.raises(AudioError) as caught:
         to_mono(waveform, rate, RATE)
     assert str(caught.value) == message
+
+
+def warning_of(waveform) -> tuple[torch.Tensor, str]:
+    with pytest.warns(AudioWarning) as caught:
+        prepared = to_mono(waveform, RATE, RATE)
+    assert len(caught) == 1
+    return prepared, str(caught[0].message)
+
+
+def test_floats_at_the_scale_of_integers_are_warned_of(tone):
+    prepared, message = warning_of(tone * 32767)
+    assert prepared.max() > 16000
+    assert message == (
+        "the waveform holds samples beyond 100 times full scale, as 16-bit integers taken for "
+        "floats are. Divide them by 32768, or export it with integers."
+    )
+
+
+@pytest.mark.parametrize("form", [torch.Tensor.numpy, torch.Tensor.half, torch.Tensor.double])
+def test_channels_that_cancel_give_the_loudest(tone, form):
+    prepared, message = warning_of(form(torch.stack([-0.99 * tone, tone])))
+    torch.testing.assert_close(prepared, tone, atol=1e-3, rtol=0)
+    assert message == (
+        "the waveform has channels that cancel in their mean. Where they do, channel 2 is used "
+        "alone."
+    )
+
+
+def test_half_precision_does_not_overflow():
+    noise = torch.randn(2, 400_000, generator=torch.Generator().manual_seed(0))
+    assert len(to_mono(noise.half(), RATE, RATE)) == 400_000  # without a warning

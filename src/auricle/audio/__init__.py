@@ -1,24 +1,48 @@
 """Sound files, bytes or streams to mono waveforms at the wanted rate."""
 
-from auricle.audio.clip import crop, pad, pad_batch
 from auricle.audio.decoding import AudioInfo
 from auricle.audio.find import SOUND_SUFFIXES, find_sounds
-from auricle.audio.load import duration, load, load_part, probe, resample
+from auricle.audio.load import (
+    HIGHEST_RATE,
+    LOWEST_RATE,
+    blocks,
+    duration,
+    load,
+    load_part,
+    probe,
+    resample,
+)
+from auricle.audio.samples import (
+    Channel,
+    check_samples,
+    crop,
+    louder_channel,
+    pad,
+    pad_batch,
+    warn_cancelling,
+    warn_integers,
+)
 from auricle.audio.source import Source
-from auricle.audio.stream import blocks
 
 __all__ = [
+    "HIGHEST_RATE",
+    "LOWEST_RATE",
     "SOUND_SUFFIXES",
     "AudioInfo",
+    "Channel",
     "Source",
     "blocks",
+    "check_samples",
     "crop",
     "duration",
     "find_sounds",
     "load",
     "load_part",
+    "louder_channel",
     "pad",
     "pad_batch",
     "probe",
     "resample",
+    "warn_cancelling",
+    "warn_integers",
 ]

@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+import soxr
 
+from auricle.audio.samples import Samples
 from auricle.errors import AudioWarning
-
-Samples = NDArray[np.float32]
 
 PIECE_VALUES = 2**18  # samples of all channels decoded at a time: 1 MB
 
@@ -50,6 +49,21 @@ def without_first(pieces: Iterator[Samples], frames: int) -> Iterator[Samples]:
         frames -= min(frames, len(piece))
         if len(left):
             yield left
+
+
+def resampled(
+    pieces: Iterator[Samples], from_rate: int, to_rate: int, num_channels: int = 1
+) -> Iterator[Samples]:
+    """`pieces` `(S,)`, or `(S, channels)` of several channels, at another rate."""
+    if from_rate == to_rate:
+        yield from pieces
+        return
+    stream = soxr.ResampleStream(from_rate, to_rate, num_channels=num_channels, quality="HQ")
+    shape = (0,)
+    for piece in pieces:
+        shape = piece.shape
+        yield stream.resample_chunk(piece)
+    yield stream.resample_chunk(np.empty((0, *shape[1:]), dtype=np.float32), last=True)
 
 
 def warn_incomplete(name: str, seconds: float, promised: float | None) -> None:

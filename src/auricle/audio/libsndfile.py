@@ -1,35 +1,46 @@
 """Sound files that libsndfile reads: WAV, FLAC, Ogg Vorbis and Opus, MP3, AIFF and many more."""
 
-import io
 import os
 import re
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, BinaryIO
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import soundfile
 
+from auricle.audio import splicing
 from auricle.audio.decoding import (
     PIECE_VALUES,
     TOLERANCE_SECONDS,
     AudioInfo,
     Decoder,
-    Samples,
+    resampled,
     warn_incomplete,
     without_first,
 )
+from auricle.audio.samples import Samples
 from auricle.audio.source import OpenSource
-from auricle.errors import AudioError
+from auricle.audio.splicing import Link
+from auricle.errors import AudioError, AudioWarning
 
 UNKNOWN_FORMAT = 1  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT
 BAD_FILE = 7  # libsndfile's SFE_BAD_FILE, whose text speaks of pipes where no MP3 frame is found
+HEADERLESS_SUFFIXES = frozenset(
+    {".raw", ".pcm", ".sln", ".vox", ".gsm", ".au", ".snd", ".ul", ".al", ".ulaw", ".alaw"}
+    | {".sb", ".ub", ".sw", ".uw", ".s8", ".u8", ".s16", ".s24", ".s32", ".f32", ".lpc", ".g722"}
+)
 MOST_FRAMES = 2**38  # 66 days at 48 kHz; a larger number stands for a header without a length
 
 # The log of libsndfile is the only place that tells what a header promised beyond the file's end.
 BYTES_PROMISED = re.compile(
-    r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE
+    r"^\s*(?:data|SSND|BODY|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)"
+    r"|^Data length (\d+) should be (\d+)",
+    re.MULTILINE,
 )
+FRAMES_PROMISED = re.compile(r"^ *(?:Frames|Cols) *: (\d+)$", re.MULTILINE)
 END_IS_MISSING = re.compile(r"lacks an end-of-stream bit|Seems to be a truncated file")
 
 
@@ -45,33 +56,6 @@ class _SequentialFile(soundfile.SoundFile):
         return False
 
 
-class _EndlessStream:
-    """A stream whose end is said to be far away, for MP3 without a length in its header.
-
-    libsndfile then estimates the length from the first frame and the file's size, and stops there
-    without a word. With a variable bit rate that lost 70 % of a recording; an estimate that is
-    too long does no harm.
-    """
-
-    END = 2**40  # bytes
-    TAG = 128  # bytes at the end where the decoder looks for an ID3v1 tag, and insists on some
-
-    def __init__(self, stream: BinaryIO):
-        self.stream = stream
-        self.tell = stream.tell
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """As the stream's, except that the end is at `END`."""
-        if whence == io.SEEK_END:
-            return self.stream.seek(self.END + offset)
-        return self.stream.seek(offset, whence)
-
-    def read(self, size: int) -> bytes:
-        """As the stream's, and zeros at `END`."""
-        is_tag = self.tell() >= self.END - self.TAG
-        return bytes(size) if is_tag else self.stream.read(size)
-
-
 @contextmanager
 def decode(source: OpenSource, start: float = 0.0) -> Iterator[Decoder]:
     """Open `source` with libsndfile; its pieces begin `start` seconds into the sound.
@@ -79,53 +63,109 @@ def decode(source: OpenSource, start: float = 0.0) -> Iterator[Decoder]:
     Raises:
         AudioError: it is no sound file that libsndfile knows, or its header is damaged.
     """
-    with _open(source) as file:
-        kind = f"{file.format} {file.subtype}"
-        seconds = _header_seconds(file)
-        info = AudioInfo(file.samplerate, file.channels, seconds, kind, seconds is not None)
-        yield Decoder(info, _pieces_from(round(start * file.samplerate), file, source.name))
+    links = splicing.links(source)
+    if len(links) > 1:
+        yield _joined(source, links, start)
+        return
+    with _open(source, links[0]) as file:
+        first = round(start * file.samplerate)
+        yield Decoder(_info(file, links[0]), _pieces_from(first, file, source.name, links[0]))
 
 
-def _open(source: OpenSource) -> soundfile.SoundFile:
-    # Speed: libsndfile opens a path itself; through a stream every read is a callback.
-    # soundfile refuses a path with bytes that are no text, unless it is encoded already.
-    path = os.fsencode(source.path) if source.path and os.name == "posix" else source.path
-    file = _open_with_libsndfile(source.name, path or source.stream)
-    position = source.stream.tell()  # libsndfile may be reading from it
-    if file.format == "MP3" and not _has_mp3_length(source.stream):
-        file.close()
-        source.stream.seek(0)
-        return _open_with_libsndfile(source.name, _EndlessStream(source.stream))
-    source.stream.seek(position)
-    return file
+def _joined(source: OpenSource, links: list[Link], start: float) -> Decoder:
+    """A decoder of one link after the other, at the rate and with the channels of the first."""
+    infos, readable = [], []
+    for link in links:
+        with suppress(AudioError), _open(source, link) as file:
+            infos.append(_info(file, link))
+            readable.append(link)
+    if not infos:
+        raise AudioError(_damaged(source, "none of its joined streams can be read"))
+    seconds = [info.duration for info in infos]
+    total = None if None in seconds else sum(filter(None, seconds))
+    info = replace(infos[0], duration=total, is_exact=total is not None)
+    pieces = _joined_pieces(source, readable, len(links) - len(readable), info)
+    return Decoder(info, without_first(pieces, round(start * info.sample_rate)))
 
 
-def _open_with_libsndfile(name: str, file: Any) -> soundfile.SoundFile:
+def _joined_pieces(
+    source: OpenSource, links: list[Link], num_lost: int, info: AudioInfo
+) -> Iterator[Samples]:
+    for link in links:
+        with _open(source, link) as file:
+            pieces = _pieces(file, source.name, link)
+            for piece in resampled(pieces, file.samplerate, info.sample_rate, file.channels):
+                if piece.shape[1] != info.num_channels:
+                    mean = piece.mean(axis=1, keepdims=True)
+                    piece = np.repeat(mean, info.num_channels, axis=1)
+                yield piece
+    if num_lost:
+        warnings.warn(
+            f"{source.name}: {num_lost} of {len(links) + num_lost} joined streams cannot be read "
+            "and are left out. Copy it again to have all of it.",
+            AudioWarning,
+            stacklevel=2,
+        )
+
+
+def _info(file: soundfile.SoundFile, link: Link) -> AudioInfo:
+    kind = f"{file.format} {file.subtype}"
+    seconds = _header_seconds(file)
+    if link.frames is not None:
+        return AudioInfo(file.samplerate, file.channels, link.frames / file.samplerate, kind)
+    return AudioInfo(file.samplerate, file.channels, seconds, kind, seconds is not None)
+
+
+def _open(source: OpenSource, link: Link) -> soundfile.SoundFile:
+    """Open a link; never by its name, by whose suffix libsndfile would guess a format."""
+    file: Any = link.stream
+    if file is None and source.path and os.name == "posix":
+        # Speed: libsndfile reads from a descriptor itself; through a stream every read is a call.
+        file = os.open(source.path, os.O_RDONLY)
+    elif file is None:
+        file = splicing.nameless(source.stream)
+    if not isinstance(file, int):
+        file.seek(0)
+    return _open_with_libsndfile(source, file)
+
+
+def _open_with_libsndfile(source: OpenSource, file: Any) -> soundfile.SoundFile:
     try:
         return _SequentialFile(file)
     except soundfile.LibsndfileError as error:
         if error.code == UNKNOWN_FORMAT:
-            raise AudioError(
-                f"{name}: is not a sound file that can be read, whatever its name says. "
-                "Give WAV, FLAC, Ogg, MP3 or another format of libsndfile, M4A, MP4, AAC or WebM."
-            ) from error
+            raise AudioError(_not_a_sound(source)) from error
         text = error.error_string.rstrip(".")
         reason = "no sound frame found" if error.code == BAD_FILE else text
-        raise AudioError(
-            f"{name}: its header is damaged or of an unknown kind (libsndfile: {reason}). "
-            "Copy it again, or export it as WAV or FLAC."
-        ) from error
-    except TypeError as error:  # soundfile's answer to a name that ends in .raw
-        raise AudioError(
-            f"{name}: raw samples do not tell their sample rate. Give a WAV or FLAC file."
-        ) from error
+        raise AudioError(_damaged(source, f"libsndfile: {reason}")) from error
 
 
-def _pieces_from(first: int, file: soundfile.SoundFile, name: str) -> Iterator[Samples]:
+def _damaged(source: OpenSource, reason: str) -> str:
+    return (
+        f"{source.name}: its header is damaged or of an unknown kind ({reason}). "
+        "Copy it again, or export it as WAV or FLAC."
+    )
+
+
+def _not_a_sound(source: OpenSource) -> str:
+    suffix = os.path.splitext(source.name)[1].lower()
+    if suffix in HEADERLESS_SUFFIXES:
+        return (
+            f"{source.name}: has no header that tells its rate and encoding; both would be a "
+            "guess. Convert it with what you know of it, for example: sox -t raw -r 8000 -e "
+            "signed -b 16 -c 1 IN OUT.wav"
+        )
+    return (
+        f"{source.name}: is not a sound file that can be read, whatever its name says. "
+        "Give WAV, FLAC, Ogg, MP3 or another format of libsndfile, M4A, MP4, AAC or WebM."
+    )
+
+
+def _pieces_from(first: int, file: soundfile.SoundFile, name: str, link: Link) -> Iterator[Samples]:
     if not first:
-        return _pieces(file, name)
+        return _pieces(file, name, link)
     if _header_seconds(file) is None:
-        return without_first(_pieces(file, name), first)
+        return without_first(_pieces(file, name, link), first)
     try:
         file.seek(min(first, file.frames))
     except soundfile.LibsndfileError as error:
@@ -133,10 +173,10 @@ def _pieces_from(first: int, file: soundfile.SoundFile, name: str) -> Iterator[S
             f"{name}: is cut short or damaged, and cannot be read from "
             f"{first / file.samplerate:.3f} s on. Copy it again."
         ) from error
-    return _pieces(file, name, first)
+    return _pieces(file, name, link, first)
 
 
-def _pieces(file: soundfile.SoundFile, name: str, first: int = 0) -> Iterator[Samples]:
+def _pieces(file: soundfile.SoundFile, name: str, link: Link, first: int = 0) -> Iterator[Samples]:
     size = min(max(1, PIECE_VALUES // file.channels), file.frames)
     read, is_whole = first, True
     while read < file.frames:
@@ -147,12 +187,15 @@ def _pieces(file: soundfile.SoundFile, name: str, first: int = 0) -> Iterator[Sa
         read += len(piece)
         yield piece
     log = file.extra_info
-    ends = not END_IS_MISSING.search(log)
-    seconds, promised = read / file.samplerate, _promised_seconds(file, log) if ends else None
+    ends = not (link.is_cut or END_IS_MISSING.search(log))
+    promised = link.promised or _promised_seconds(file, log) if ends else None
+    seconds = read / file.samplerate
     if promised is not None and seconds < promised - TOLERANCE_SECONDS:
         is_whole = False
-    if read > first and not (is_whole and ends):
+    if (read > first or link.is_cut) and not (is_whole and ends):
         warn_incomplete(name, seconds, promised)
+    if link.note:
+        warnings.warn(f"{name}: {link.note}", AudioWarning, stacklevel=2)
 
 
 def _read(file: soundfile.SoundFile, size: int) -> tuple[Samples, bool]:
@@ -178,9 +221,11 @@ def _promised_seconds(file: soundfile.SoundFile, log: str) -> float | None:
     """How long the sound should be by its header; None where that does not say."""
     seconds = _header_seconds(file)
     match = BYTES_PROMISED.search(log)
-    if seconds is None or match is None:
-        return seconds
-    promised, actual = int(match[1]), int(match[2])
+    if seconds is None:
+        return None
+    if match is None:
+        return max([seconds, *(int(n) / file.samplerate for n in FRAMES_PROMISED.findall(log))])
+    promised, actual = map(int, filter(None, match.groups()))
     if not actual or _is_placeholder(promised):
         return seconds
     return seconds * promised / actual  # libsndfile had corrected it to the bytes there are
@@ -189,19 +234,7 @@ def _promised_seconds(file: soundfile.SoundFile, log: str) -> float | None:
 def _is_placeholder(size: int) -> bool:
     """Whether a size of about 2 or 4 GiB stands for "not known yet", as in a recording to a pipe.
 
-    Programs write 0xFFFFFFFF, 0x80000000, 0x7FFFFFFF, 0x7FFFF000 and the like.
+    Programs write 0xFFFFFFFF, 0x80000000, 0x7FFFFFFF, 0x7FFFF000 and the like; sox 0x7F000000 and
+    what its header takes.
     """
-    return (size + 2**16) % 2**31 <= 2**16
-
-
-def _has_mp3_length(stream: BinaryIO) -> bool:
-    """Whether an MP3 starts with a frame that tells its length (Xing, Info or VBRI)."""
-    stream.seek(0)
-    tag = stream.read(10)
-    if tag[:3] == b"ID3":  # the size of the tag has 7 bits in each of 4 bytes
-        first, second, third, fourth = tag[6:10]
-        stream.seek(10 + (first << 21 | second << 14 | third << 7 | fourth))
-    else:
-        stream.seek(0)
-    frame = stream.read(200)
-    return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))
+    return (size + 2**16) % 2**31 <= 2**16 or 0 <= size - 0x7F000000 < 2**10

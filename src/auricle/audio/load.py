@@ -1,42 +1,91 @@
-"""A sound in one piece, or a part of it, and what its header says."""
+"""A sound in one piece, in blocks or in part, as mono samples at the wanted rate.
 
+Shapes: S samples.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+
+import numpy as np
 import soxr
 import torch
 from torch import Tensor
 
-from auricle.audio.decoding import AudioInfo
-from auricle.audio.source import Source, opened
-from auricle.audio.stream import decoder, pieces
+from auricle.audio import libsndfile, media
+from auricle.audio.decoding import AudioInfo, Decoder, resampled, warn_incomplete
+from auricle.audio.samples import Channel, Downmix, Samples
+from auricle.audio.source import OpenSource, Source, opened
+from auricle.errors import AudioError
+
+LOWEST_RATE = 1_000  # Hz
+HIGHEST_RATE = 1_000_000  # Hz; bat detectors record at 500 kHz, beyond 1 MHz headers are damaged
+
+OTHER_CODEC = re.compile(
+    "unsupported encoding|unimplemented|Malformed 'fmt '"
+)  # libsndfile's words
 
 
-def load(source: Source, sample_rate: int) -> Tensor:
+def load(source: Source, sample_rate: int, channel: Channel = None) -> Tensor:
     """Decode, mix down to mono and resample; full scale is -1 to 1.
 
-    Any number of channels is mixed to their mean. Samples beyond full scale, which float files
-    may hold, are kept. A file that is cut short or damaged gives what can be read of it, with an
-    `AudioWarning`.
+    Samples beyond full scale, which float files may hold, are kept. A file that is cut short or
+    damaged gives what can be read of it, with an `AudioWarning`.
 
     Args:
         sample_rate: wanted, in Hz; the file's own may be from 1 kHz to 1 MHz.
+        channel: counted from 1; "mix" for the mean of all; None for the mean too, except where
+            the channels cancel in it (20 dB below what unrelated ones would give): there the
+            loudest one stands alone, with an `AudioWarning`.
 
     Returns:
         float32 `(S,)`, at least one sample; S is `round(frames * sample_rate / its own rate)`
         within 1.
 
     Raises:
-        AudioError: missing, unreadable, empty, not a sound, rate out of range, NaN or infinite.
-        MissingExtraError: MP4, M4A, AAC or WebM, and PyAV is not installed.
+        AudioError: missing, unreadable, empty, not a sound, rate out of range, no such channel,
+            samples that are NaN, infinite or beyond a million times full scale.
+        MissingExtraError: a kind of file that PyAV reads, and PyAV is not installed.
     """
-    waveforms = [torch.from_numpy(piece) for piece in pieces(source, sample_rate)]
+    waveforms = [torch.from_numpy(piece) for piece in pieces(source, sample_rate, 0.0, channel)]
     return waveforms[0] if len(waveforms) == 1 else torch.cat(waveforms)
 
 
-def load_part(source: Source, sample_rate: int, start: float, seconds: float) -> Tensor:
+def blocks(
+    source: Source, sample_rate: int, block_seconds: float = 30.0, channel: Channel = None
+) -> Iterator[Tensor]:
+    """Yield what `load` returns, in blocks `(S,)` of `block_seconds`, the last one shorter.
+
+    Memory does not grow with the length of the sound, so this reads recordings of hours. Nothing
+    is opened, and no error raised, before the first block is asked for.
+
+    Raises:
+        AudioError: as `load`; for a bad sample, once its block is reached.
+    """
+    size = max(1, round(block_seconds * sample_rate))
+    block, filled = np.empty(size, dtype=np.float32), 0
+    for piece in pieces(source, sample_rate, 0.0, channel):
+        while len(piece):
+            taken = min(size - filled, len(piece))
+            block[filled : filled + taken] = piece[:taken]
+            filled, piece = filled + taken, piece[taken:]
+            if filled == size:
+                yield torch.from_numpy(block)
+                block, filled = np.empty(size, dtype=np.float32), 0
+    if filled:
+        yield torch.from_numpy(block[:filled])
+
+
+def load_part(
+    source: Source, sample_rate: int, start: float, seconds: float, channel: Channel = None
+) -> Tensor:
     """What `load` gives of `seconds` from `start` (in seconds) on, without decoding the rest.
 
-    It costs the same wherever it lies, except in MP4, WebM, AAC and MP3 without a length in its
-    header, which are decoded up to there. A part is not to the last bit what `load` gives: at its
-    edges where it is resampled, and by up to 2e-3 where the codec remembers what came before.
+    It costs the same wherever it lies, except in what PyAV reads, in joined files and in MP3
+    without a length in its header, which are decoded up to there. A part is not to the last bit
+    what `load` gives: at its edges where it is resampled, and by up to 2e-3 where the codec
+    remembers what came before.
 
     Returns:
         float32 `(S,)`, S at most `round(seconds * sample_rate)`: less where the sound ends sooner.
@@ -46,7 +95,7 @@ def load_part(source: Source, sample_rate: int, start: float, seconds: float) ->
     """
     wanted = max(1, round(seconds * sample_rate))
     waveforms: list[Tensor] = []
-    for piece in pieces(source, sample_rate, start):
+    for piece in pieces(source, sample_rate, start, channel):
         waveforms.append(torch.from_numpy(piece[:wanted]))
         wanted -= len(waveforms[-1])
         if not wanted:
@@ -76,7 +125,7 @@ def probe(source: Source) -> AudioInfo:
     Raises:
         AudioError, MissingExtraError: as `load`, except for what only the samples show.
     """
-    with opened(source) as file, decoder(file) as sound:
+    with opened(source) as file, _decoder(file) as sound:
         return sound.info
 
 
@@ -86,3 +135,86 @@ def resample(waveform: Tensor, from_rate: int, to_rate: int) -> Tensor:
         return waveform
     samples = waveform.detach().to("cpu", torch.float32).numpy()
     return torch.from_numpy(soxr.resample(samples, from_rate, to_rate, quality="HQ"))
+
+
+def pieces(
+    source: Source, sample_rate: int, start: float = 0.0, channel: Channel = None
+) -> Iterator[Samples]:
+    """The mono samples of `source` at `sample_rate`, in pieces as they come from the decoder.
+
+    They begin `start` seconds into the sound.
+    """
+    with opened(source) as file, _decoder(file, start) as sound:
+        num_samples = 0
+        mono = _mono(file.name, sound, start, channel)
+        for piece in resampled(mono, sound.info.sample_rate, sample_rate):
+            num_samples += len(piece)
+            yield piece
+        if not num_samples:
+            raise AudioError(
+                f"{file.name}: is too short to give one sample at {sample_rate} Hz. "
+                "Give a longer recording."
+            )
+
+
+@contextmanager
+def _decoder(file: OpenSource, start: float = 0.0) -> Iterator[Decoder]:
+    """Open `file` with the decoder that its first bytes ask for, whatever its name says.
+
+    Raises:
+        AudioError: no decoder can read it, or its sample rate is out of range.
+        MissingExtraError: it needs PyAV, which is not installed.
+    """
+    with ExitStack() as stack:
+        sound = _chosen(file, start, stack)
+        rate = sound.info.sample_rate
+        if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+            raise AudioError(
+                f"{file.name}: its sample rate is {rate} Hz, outside the range of {LOWEST_RATE} to "
+                f"{HIGHEST_RATE} Hz. Convert it, for example to 16000 Hz."
+            )
+        yield sound
+
+
+def _chosen(file: OpenSource, start: float, stack: ExitStack) -> Decoder:
+    """A decoder from libsndfile where that reads the file, else from PyAV."""
+    container = media.container_of(file.head)
+    if container:
+        return stack.enter_context(media.decode(file, container, start))
+    other = media.container_of(file.head, media.OTHERS) if media.is_installed() else None
+    try:
+        return stack.enter_context(libsndfile.decode(file, start))
+    except AudioError as error:
+        if other is None:
+            raise
+        refusal = error
+    file.stream.seek(0)
+    try:
+        sound = stack.enter_context(media.decode(file, other, start))
+    except AudioError:
+        raise refusal from None
+    return replace(sound, pieces=_warning_of(str(refusal), file.name, sound))
+
+
+def _warning_of(reason: str, name: str, sound: Decoder) -> Iterator[Samples]:
+    """The pieces of what libsndfile refused; a warning unless its codec was the `reason`."""
+    frames = 0
+    for piece in sound.pieces:
+        frames += len(piece)
+        yield piece
+    if not OTHER_CODEC.search(reason):
+        warn_incomplete(name, frames / sound.info.sample_rate, None)
+
+
+def _mono(name: str, sound: Decoder, start: float, channel: Channel) -> Iterator[Samples]:
+    """The mono samples of every piece; `start` is that of the first, in seconds."""
+    rate = sound.info.sample_rate
+    downmix = Downmix(name, rate, channel)
+    position = 0
+    for piece in sound.pieces:
+        yield downmix(piece, start + position / rate)
+        position += len(piece)
+    if not position and start:
+        raise AudioError(f"{name}: has ended before {start:.3f} s; nothing is left from there on.")
+    if not position:
+        raise AudioError(f"{name}: holds no samples that can be read. Record or export it again.")

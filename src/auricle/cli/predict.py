@@ -132,7 +132,7 @@ def _find_sounds(files: list[Path], failures: Failures) -> list[Path]:
     sounds: list[Path] = []
     for given in files:
         with failures.reported(given):
-            sounds += audio.find_sounds([given])
+            sounds += audio.find_sounds([given], warn_skipped=True)
     return sounds
 
 

@@ -33,7 +33,8 @@ def check_files(clips: Sequence[Clip]) -> None:
     if missing:
         clip = table[missing[0]]
         more = f" {len(missing)} files are missing in all." if len(missing) > 1 else ""
-        raise DataError(f"{clip.where}: no such file: {clip.path}.{more}")
+        kind = "a link to nothing" if os.path.islink(clip.path) else "no such file"
+        raise DataError(f"{clip.where}: {kind}: {clip.path}.{more}")
     _check_shards(table.values(table.columns.shards))
     soft = table.where(table.codes(table.columns.soft_files) != NOTHING)
     check_rows((clip.where, *clip.soft_targets) for clip in soft if clip.soft_targets is not None)

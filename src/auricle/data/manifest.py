@@ -300,7 +300,8 @@ def _read_folder(source: Path, labelled: bool) -> Clips:
         raise DataError(f"{source}: cannot be read ({error.strerror}).") from error
     check_no_shards(source, visible)
     if not labelled:
-        return Clips.of([Clip(path, (), where=str(path)) for path in audio.find_sounds([source])])
+        sounds = audio.find_sounds([source], warn_skipped=True)
+        return Clips.of([Clip(path, (), where=str(path)) for path in sounds])
     folders = [path for path in visible if path.is_dir()]
     if not folders:
         raise DataError(f"{source}: expected one sub-folder per class; there is none.")

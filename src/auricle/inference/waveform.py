@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from auricle import audio
-from auricle.audio.stream import HIGHEST_RATE, LOWEST_RATE
 from auricle.errors import AudioError
 
 Waveform: TypeAlias = np.ndarray | Tensor
 
 INT16_FULL_SCALE = 32_768
+SUBJECT = "the waveform"  # of messages
 
 
 def to_mono(waveform: Waveform, sample_rate: int, wanted_rate: int) -> Tensor:
@@ -23,25 +23,33 @@ def to_mono(waveform: Waveform, sample_rate: int, wanted_rate: int) -> Tensor:
         waveform: `(S,)` or `(channels, S)`; floating point with full scale at +-1, or int16.
 
     Raises:
-        AudioError: another shape or type, no samples, values that are not finite, or a sample rate
-            out of range.
+        AudioError: another shape or type, no samples, samples that `audio.check_samples`
+            refuses, or a sample rate out of range.
     """
-    if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
+    if not audio.LOWEST_RATE <= sample_rate <= audio.HIGHEST_RATE:
         raise AudioError(
-            f"a sample rate of {sample_rate} Hz is outside the range of {LOWEST_RATE} to "
-            f"{HIGHEST_RATE} Hz."
+            f"a sample rate of {sample_rate} Hz is outside the range of {audio.LOWEST_RATE} to "
+            f"{audio.HIGHEST_RATE} Hz."
         )
     samples = _to_float(_to_array(waveform))
     _check_shape(samples)
-    if not np.isfinite(samples).all():
-        raise AudioError(
-            "the waveform holds NaN or infinite samples. Repair the recording or leave it out."
-        )
-    mono = samples.mean(axis=0) if samples.ndim == 2 else samples
+    if audio.check_samples(samples.T, SUBJECT):
+        audio.warn_integers(SUBJECT)
+    mono = _mean(samples) if samples.ndim == 2 else samples
     resampled = audio.resample(torch.from_numpy(mono.astype(np.float32)), sample_rate, wanted_rate)
     if not len(resampled):
         raise AudioError(f"the waveform is too short to give one sample at {wanted_rate} Hz.")
     return resampled
+
+
+def _mean(samples: np.ndarray) -> np.ndarray:
+    """The mean `(S,)` of `(channels, S)`, or the loudest channel where they cancel, as in files."""
+    mean: np.ndarray = samples.mean(axis=0)
+    louder = audio.louder_channel(samples.T, mean)
+    if louder is None:
+        return mean
+    audio.warn_cancelling(SUBJECT, louder)
+    return samples[louder]
 
 
 def _to_array(waveform: Waveform) -> np.ndarray:
@@ -64,7 +72,8 @@ def _to_array(waveform: Waveform) -> np.ndarray:
 
 def _to_float(samples: np.ndarray) -> np.ndarray:
     if samples.dtype.kind == "f":
-        return samples
+        # The squares of a long waveform do not fit into 16 bits.
+        return samples.astype(np.float32) if samples.dtype.itemsize == 2 else samples
     if samples.dtype.kind == "i" and samples.dtype.itemsize == 2:
         return samples.astype(np.float32) / INT16_FULL_SCALE
     raise AudioError(
