@@ -89,6 +89,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def double_by_default() -> Iterator[None]:
+    """torch's default is float64, as in programs of other people that use this package."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
 def open_folder() -> Iterator[Path]:
     """An empty folder that every user can enter; pytest's own are the owner's alone."""
     with tempfile.TemporaryDirectory() as name:

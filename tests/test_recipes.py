@@ -229,6 +229,7 @@ def test_fine_tuning_of_asda_has_the_published_numbers(name, source):
     assert schedule["warmup_fraction"] == 0.1
     assert schedule["final_fraction"] * optimizer.learning_rate == pytest.approx(1e-6)
     assert recipe.model["drop_path"] == 0.1
+    assert masking.fill == "mean"  # that of AST's recipes is 0 before the normalisation
     updates, clips = UPDATES_ASDA[name]
     assert training.epochs * clips / training.batch_size == pytest.approx(updates, rel=0.01)
     rolled = {1024: 10.0, 512: 5.0, 128: 1.0}[recipe.front_end.padding.frames]

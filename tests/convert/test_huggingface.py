@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from auricle import checkpoint, convert
 from auricle.checkpoint import Checkpoint
 from auricle.errors import CheckpointError
-from auricle.features import FbankConfig
+from auricle.features import EfficientATConfig, FbankConfig
 
 transformers = pytest.importorskip("transformers", exc_type=ImportError)
 pytestmark = pytest.mark.filterwarnings("ignore:At least one mel filter")  # transformers' own
@@ -305,9 +305,13 @@ def test_labels_ham_ast_and_other_front_ends_have_no_place_either(tmp_path):
     assert refusal(start, tmp_path) == "a model without labels: train it first"
     ham = checkpoint.create("ham_ast", settings, front_end, ["a"], "sigmoid")
     assert refusal(ham, tmp_path) == "the model 'ham_ast'; only 'ast' can be written"
-    other = front_end.model_copy(update={"hop_ms": 5.0})
-    hasty = checkpoint.create("ast", settings, other, ["a"], "sigmoid")
-    assert refusal(hasty, tmp_path) == "hop_ms = 5: the extractor always has 10"
+    for key, value, always in (("hop_ms", 5.0, "10.0"), ("window", "hamming", "hanning")):
+        other = front_end.model_copy(update={key: value})
+        ours = checkpoint.create("ast", settings, other, ["a"], "sigmoid")
+        assert refusal(ours, tmp_path) == f"{key} = {value}: the extractor always has {always}"
+    other = EfficientATConfig(sample_rate=16_000, lowest_hz=20.0)
+    ours = checkpoint.create("ast", settings, other, ["a"], "sigmoid")
+    assert refusal(ours, tmp_path) == "name = efficientat: the extractor always has fbank"
 
 
 def refusal(ours: Checkpoint, folder: Path) -> str:

@@ -10,7 +10,7 @@ from auricle import config, features
 from auricle.config import Settings
 from auricle.errors import AudioError, ConfigError
 from auricle.features import AnyFilterbankConfig, EfficientATConfig, Fbank, FbankConfig
-from auricle.features.mel import mel_filters
+from auricle.features.filterbank import mel_filters
 
 SILENCE = math.log(1e-5)
 
@@ -158,7 +158,7 @@ def test_the_kind_of_filterbank_follows_from_its_name():
         ({"std": -1.0}, "front_end.std: Input should be greater than 0, got -1.0."),
         (
             {"name": "efficientat", "sample_rate": 2000},
-            "front_end: lowest_hz (0) must be below the highest frequency that is heard (0 Hz at a "
+            "front_end: lowest_hz (0) must be below the highest frequency of the mels (0 Hz at a "
             "sample rate of 2000 Hz).",
         ),
     ],

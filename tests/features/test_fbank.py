@@ -8,10 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from auricle import config
+from auricle import config, features
 from auricle.errors import AudioError, ConfigError
-from auricle.features import Fbank, FbankConfig, PaddingConfig
-from auricle.features.mel import bands, mel_filters
+from auricle.features import (
+    EfficientATConfig,
+    Fbank,
+    FbankConfig,
+    PaddingConfig,
+    SpecAugment,
+    SpecAugmentConfig,
+)
+from auricle.features.filterbank import bands, mel_filters
 
 SILENCE = -15.9424  # ln of the float32 epsilon
 MEANS_AND_STDS = {
@@ -385,7 +392,7 @@ def test_a_clip_shorter_than_one_frame_is_refused(lengths, index, num_samples):
         ({"lowest_hz": -1.0}, "lowest_hz: Input should be greater than or equal to 0, got -1.0."),
         (
             {"lowest_hz": 8000.0},
-            "lowest_hz (8000) must be below the highest frequency that is heard (8000 Hz at a "
+            "lowest_hz (8000) must be below the highest frequency of the mels (8000 Hz at a "
             "sample rate of 16000 Hz).",
         ),
         ({"window_ms": 0.1}, "window_ms (0.1) must last at least 3 samples at 16000 Hz."),
@@ -410,3 +417,47 @@ def test_impossible_settings_are_refused(values, message):
     with pytest.raises(ConfigError) as error:
         config.from_dict(FbankConfig, values, "recipe.yaml")
     assert str(error.value) == f"recipe.yaml: {message}"
+
+
+@pytest.mark.parametrize("settings", [FbankConfig(), EfficientATConfig()])
+def test_the_default_precision_of_torch_changes_nothing(settings, request):
+    waveforms = 0.1 * torch.randn(2, 16_000, generator=torch.Generator().manual_seed(0))
+    counts = torch.tensor([16_000, 9_000])
+    modules = features.build(settings), SpecAugment(SpecAugmentConfig(time_mask=30), 0.0)
+    torch.manual_seed(0)
+    single = modules[1](*modules[0](waveforms, counts))
+    request.getfixturevalue("double_by_default")
+    fbank = features.build(settings)
+    assert fbank.filters.dtype is torch.float32
+    torch.manual_seed(0)
+    torch.testing.assert_close(modules[1](*fbank(waveforms, counts)), single, rtol=0, atol=0)
+
+
+def plain_frame(samples: np.ndarray, window: np.ndarray) -> np.ndarray:
+    """Kaldi's feature-window.cc: offset removed, emphasised from the first sample on, windowed."""
+    frame = samples - samples.mean()
+    before = np.concatenate([frame[:1], frame[:-1]])
+    return (frame - 0.97 * before) * window
+
+
+@pytest.mark.parametrize(("name", "share"), [("hanning", 0.5), ("hamming", 0.54)])
+def test_the_window_is_kaldis(name, share):
+    fbank = Fbank(FbankConfig(window=name)).double()
+    waveform = 0.3 + 0.1 * np.random.default_rng(0).standard_normal(1200)
+    window = share - (1 - share) * np.cos(2 * np.pi * np.arange(400) / 399)
+    lengths = torch.tensor([1200])
+    frames = fbank._windowed_frames(torch.from_numpy(waveform)[None], lengths)[0]
+    assert frames.shape == (6, 512)
+    for index, frame in enumerate(frames):
+        expected = plain_frame(waveform[160 * index : 160 * index + 400], window)
+        np.testing.assert_allclose(frame[:400].numpy(), expected, atol=1e-12, rtol=0)
+        assert (frame[400:] == 0).all()
+
+
+def test_a_hamming_window_exports_and_has_gradients():
+    fbank = Fbank(FbankConfig(window="hamming")).double()
+    waveform = 0.1 * torch.randn(1, 560, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: fbank(x)[0].sum(), waveform, fast_mode=True)
+    exported = torch.export.export(fbank, (torch.zeros(1, 800, dtype=torch.float64),))
+    again = torch.randn(1, 800, dtype=torch.float64)
+    torch.testing.assert_close(exported.module()(again)[0], fbank(again)[0])

@@ -89,6 +89,13 @@ def test_the_same_seed_gives_the_same_masks():
     assert torch.equal(hidden(16, 20, [40] * 8, (40, 32)), first)
 
 
+def test_masks_are_filled_as_padding_or_with_the_mean():
+    for fill, value in (("padding", FILL), ("mean", 0.0)):
+        masking = SpecAugment(SpecAugmentConfig(time_mask=40, fill=fill), FILL)
+        result = masking(torch.ones(8, 100, 16), torch.full((8,), 100))
+        assert set(result.unique().tolist()) == {1.0, value}
+
+
 def test_nothing_is_hidden_by_default_or_in_eval_mode():
     assert not hidden(0, 0, [40] * 8, (40, 32)).any()
     features = torch.ones(2, 40, 32)

@@ -11,8 +11,7 @@ import torch
 
 from auricle import audio, features
 from auricle.errors import ConfigError, MissingExtraError
-from auricle.features import Fbank, FbankConfig
-from auricle.features.efficientat import EfficientATConfig
+from auricle.features import EfficientATConfig, Fbank, FbankConfig
 from auricle.inference import Prediction, Recognition, plot
 
 RATE = 16_000

@@ -148,3 +148,18 @@ def test_blocks_that_cannot_pass_their_input_on_make_no_deeper_model():
         "the initial weights have 2 blocks, the model has 3: its block 2 cannot pass its input "
         "on, so that it would not begin as they do. Use the same depth."
     )
+
+
+@pytest.mark.parametrize(("name", "settings"), CASES)
+def test_the_default_precision_of_torch_changes_nothing(name, settings, request):
+    features, counts = torch.randn(2, 64, 32), torch.tensor([64, 40])
+    results = []
+    for default in (torch.float32, torch.float64):
+        if default is torch.float64:
+            request.getfixturevalue("double_by_default")
+        torch.manual_seed(0)
+        model = models.build(name, settings)
+        assert torch.get_default_dtype() is default
+        results.append([*model.state_dict().values(), model.train()(features, counts)])
+    for single, double in zip(*results, strict=True):
+        torch.testing.assert_close(double, single, rtol=0, atol=0)

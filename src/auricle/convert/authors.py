@@ -111,10 +111,10 @@ def write(checkpoint: Checkpoint, out: Path) -> list[str]:
     """
     _refuse(checkpoint)
     tensors = to_theirs(checkpoint.model.state_dict(), LAYOUT)
-    width = tensors["v.cls_token"].shape[-1]
+    cls = tensors["v.cls_token"]
     for head in UNUSED_HEADS:
-        tensors[f"{head}.weight"] = torch.zeros(IMAGENET_CLASSES, width)
-        tensors[f"{head}.bias"] = torch.zeros(IMAGENET_CLASSES)
+        tensors[f"{head}.weight"] = cls.new_zeros(IMAGENET_CLASSES, cls.shape[-1])
+        tensors[f"{head}.bias"] = cls.new_zeros(IMAGENET_CLASSES)
     torch.save({PARALLEL + name: value.detach().cpu() for name, value in tensors.items()}, out)
     lost = ["labels", "front end", "activation"]
     model = ast_settings(checkpoint)

@@ -69,7 +69,14 @@ CURRENT = Layout(
     head=OLDER.head,
 )
 # The extractor has these built in.
-EXTRACTOR_FIXED = {"sample_rate": 16_000, "window_ms": 25.0, "hop_ms": 10.0, "lowest_hz": 20.0}
+EXTRACTOR_FIXED = {
+    "name": "fbank",
+    "sample_rate": 16_000,
+    "window_ms": 25.0,
+    "hop_ms": 10.0,
+    "lowest_hz": 20.0,
+    "window": "hanning",
+}
 
 
 class ModelConfig(Settings):
@@ -249,9 +256,9 @@ def _refuse(checkpoint: Checkpoint) -> None:
     if model.num_prefix_tokens != 2 or model.readout != "prefix_mean":
         raise _no_place("this readout: it is always the mean of two prefix tokens")
     for key, value in EXTRACTOR_FIXED.items():
-        if getattr(config.front_end, key) != value:
-            found = getattr(config.front_end, key)
-            raise _no_place(f"{key} = {found:g}: the extractor always has {value:g}")
+        found = getattr(config.front_end, key)
+        if found != value:
+            raise _no_place(f"{key} = {found}: the extractor always has {value}")
 
 
 def _no_place(what: str) -> CheckpointError:

@@ -7,11 +7,14 @@ from typing import Annotated, Any
 from pydantic import Tag
 
 from auricle.config import told_apart_by_name
-from auricle.features.efficientat import EfficientATConfig, EfficientATFilterbank
-from auricle.features.fbank import Fbank, FbankConfig
+from auricle.features.augmentation import (
+    FeatureNoise,
+    FeatureNoiseConfig,
+    SpecAugment,
+    SpecAugmentConfig,
+)
 from auricle.features.filterbank import Filterbank, FilterbankConfig, PaddingConfig
-from auricle.features.masking import SpecAugment, SpecAugmentConfig
-from auricle.features.noise import FeatureNoise, FeatureNoiseConfig
+from auricle.features.kinds import EfficientATConfig, EfficientATFilterbank, Fbank, FbankConfig
 from auricle.features.statistics import Statistics
 
 

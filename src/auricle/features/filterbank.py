@@ -1,12 +1,13 @@
-"""What every filterbank shares: batches, padding, normalisation, precision.
+"""What every filterbank shares: batches, padding, normalisation, precision, mel filters.
 
 A batched, differentiable filterbank, so that training, evaluation, inference and export share one
-path and it runs on the model's device. A kind of its own says how samples become a power spectrum:
-`fbank.py` (Kaldi's, AST's), `efficientat.py`.
+path and it runs on the model's device. How samples become a power spectrum is defined by each kind,
+in `kinds.py`.
 
-Shapes: B clips, S samples, T frames, W samples in a frame, M mels.
+Shapes: B clips, S samples, T frames, M mels, N bins of the spectrum.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -20,10 +21,11 @@ from torch.nn import functional as F
 
 from auricle.config import Settings
 from auricle.errors import AudioError
-from auricle.features.mel import bands, mel_filters
+from auricle.padding import inside
 
 PREEMPHASIS = 0.97
-SILENCE_DBFS = -70.0  # a quiet room, as recorders hear it, is near -60
+SILENCE_DBFS = -70.0  # a quiet room, as recorded, is near -60
+NUM_BANDS = 8
 SAMPLES_AT_ONCE = 1 << 18  # of frames, which overlap: 2 MB, about what a core's cache holds
 
 
@@ -47,7 +49,7 @@ class PaddingConfig(Settings):
 
 
 class FilterbankConfig(Settings):
-    """Settings that every kind of filterbank has; `name` says which kind it is."""
+    """Settings that every kind of filterbank has; `name` is the kind."""
 
     name: str
     sample_rate: int = Field(default=16_000, ge=1)  # Hz
@@ -58,8 +60,8 @@ class FilterbankConfig(Settings):
     mean: float  # of the log-mel values over the training set
     std: float = Field(gt=0)
     padding: PaddingConfig = PaddingConfig()
-    # A softer clip is heard at this level (RMS without an offset, a full sine has -3), unless it is
-    # silent (SILENCE_DBFS); None: as soft as it is.
+    # A softer clip is raised to this level (RMS without an offset, a full sine has -3), unless it
+    # is silent (SILENCE_DBFS); None: no clip is.
     softest_dbfs: float | None = Field(default=None, gt=SILENCE_DBFS, le=0)
 
     @property
@@ -71,7 +73,7 @@ class FilterbankConfig(Settings):
     def _check(self) -> Self:
         if self.lowest_hz >= self.highest_hz:
             raise ValueError(
-                f"lowest_hz ({self.lowest_hz:g}) must be below the highest frequency that is heard "
+                f"lowest_hz ({self.lowest_hz:g}) must be below the highest frequency of the mels "
                 f"({self.highest_hz:g} Hz at a sample rate of {self.sample_rate} Hz)"
             )
         for name, smallest in (("window_ms", 3), ("hop_ms", 1)):
@@ -88,9 +90,9 @@ class Filterbank(nn.Module, ABC):
     """Waveforms `(B, S)` to normalised log-mel features `(B, T, M)` and frame counts `(B,)`.
 
     `lengths` `(B,)` are the true numbers of samples (default: S); what lies beyond is ignored, and
-    what stands in the place of frames that a clip does not have says `PaddingConfig`. Features have
-    the precision of the module (float32, or float64 after `.double()`), whatever the waveforms
-    have, and under autocast too.
+    `PaddingConfig` defines what replaces the frames that a clip does not have. Features have the
+    precision of the module (float32, or float64 after `.double()`), whatever the waveforms, the
+    default of torch and autocast have.
 
     Attributes:
         silence: the log-mel value of zeros.
@@ -130,9 +132,9 @@ class Filterbank(nn.Module, ABC):
             return waveforms
         waveforms = waveforms.to(self.window.dtype)
         power = clip_power(waveforms, lengths)
-        wanted, silence = (10 ** (dbfs / 10) for dbfs in (self.config.softest_dbfs, SILENCE_DBFS))
-        is_soft = (power >= silence) & (power < wanted)
-        gain = (wanted / power.clamp(min=silence)).sqrt()
+        target, silence = (10 ** (dbfs / 10) for dbfs in (self.config.softest_dbfs, SILENCE_DBFS))
+        is_soft = (power >= silence) & (power < target)
+        gain = (target / power.clamp(min=silence)).sqrt()
         return torch.where(is_soft, gain * waveforms, waveforms)
 
     def normalize(self, log_mel: Tensor) -> Tensor:
@@ -142,7 +144,7 @@ class Filterbank(nn.Module, ABC):
 
     @property
     def padding_value(self) -> float:
-        """The value of padded features, with which masks are filled too."""
+        """The value of padded features, with which SpecAugment fills too where AST's does."""
         if self.config.padding.mode == "fixed":
             return -self.config.mean / (2 * self.config.std)
         return 0.0
@@ -163,6 +165,9 @@ class Filterbank(nn.Module, ABC):
     @abstractmethod
     def _count(self, num_samples: Any) -> Any:
         """Frames of clips that are long enough; `num_samples` is a number or a tensor of them."""
+
+    def _window(self) -> np.ndarray:
+        return np.hanning(self.window_size)
 
     @abstractmethod
     def _windowed_frames(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
@@ -185,7 +190,7 @@ class Filterbank(nn.Module, ABC):
         else:
             lengths = lengths.to(waveforms.device)
             # Zeros, so that not even an infinite sample beyond the end reaches frame or gradient.
-            waveforms = torch.where(is_beyond(waveforms, lengths), 0.0, waveforms)
+            waveforms = torch.where(inside(lengths, num_samples), waveforms, 0.0)
         with without_autocast(waveforms.device.type):
             if waveforms.device.type != "cpu" or torch.compiler.is_compiling():
                 return compute(waveforms, lengths)
@@ -259,7 +264,7 @@ class Filterbank(nn.Module, ABC):
         # those 90 dB below (6e-3 off in real clips). Only Apple's GPUs have nothing better.
         has_float64 = device is None or device.type != "mps"
         precision = torch.float64 if has_float64 else torch.float32
-        window = np.pad(np.hanning(self.window_size), (0, self.fft_size - self.window_size))
+        window = np.pad(self._window(), (0, self.fft_size - self.window_size))
         self.window = torch.tensor(window, device=device, dtype=precision)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
@@ -290,13 +295,8 @@ def clip_power(waveforms: Tensor, lengths: Tensor) -> Tensor:
     """
     count = lengths[:, None]
     offset = waveforms.sum(dim=1, keepdim=True) / count
-    apart = (waveforms - offset).square() * ~is_beyond(waveforms, lengths)
-    return apart.sum(dim=1, keepdim=True) / count
-
-
-def is_beyond(values: Tensor, counts: Tensor) -> Tensor:
-    """Whether a position of `values` `(B, N, ...)` is one that its clip does not have, `(B, N)`."""
-    return torch.arange(values.shape[1], device=values.device) >= counts[:, None]
+    squares = (waveforms - offset).square() * inside(lengths, waveforms.shape[1])
+    return squares.sum(dim=1, keepdim=True) / count
 
 
 def fill_beyond(log_mel: Tensor, frame_counts: Tensor, fill: Tensor | float) -> Tensor:
@@ -305,4 +305,42 @@ def fill_beyond(log_mel: Tensor, frame_counts: Tensor, fill: Tensor | float) -> 
     can_ask = log_mel.device.type == "cpu" and not torch.compiler.is_compiling()
     if can_ask and bool((frame_counts >= log_mel.shape[1]).all()):
         return log_mel
-    return torch.where(is_beyond(log_mel, frame_counts)[:, :, None], fill, log_mel)
+    return torch.where(inside(frame_counts, log_mel.shape[1])[:, :, None], log_mel, fill)
+
+
+def mel_filters(
+    num_mels: int,
+    num_bins: int,
+    lowest_hz: float,
+    highest_hz: float,
+    last_bin_hz: float | None = None,
+) -> np.ndarray:
+    """Triangular filters `(N, M)`, float64, for bins evenly spaced from 0 to `last_bin_hz`.
+
+    Their edges are evenly spaced in mel from `lowest_hz` to `highest_hz` (where the last bin lies,
+    too, unless it is given), and they are linear in mel (Kaldi), not in Hz. Narrow ones may lie
+    between two bins and hold nothing.
+    """
+    edges = np.linspace(hz_to_mel(lowest_hz), hz_to_mel(highest_hz), num_mels + 2)
+    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
+    last_bin_hz = highest_hz if last_bin_hz is None else last_bin_hz
+    bins = hz_to_mel(np.linspace(0, last_bin_hz, num_bins))[:, None]
+    rising = (bins - left) / (centre - left)
+    falling = (right - bins) / (right - centre)
+    return np.maximum(0, np.minimum(rising, falling))
+
+
+def hz_to_mel(frequencies: Any) -> Any:
+    """The HTK mel scale, which Kaldi uses."""
+    return 1127 * np.log1p(np.asarray(frequencies) / 700)
+
+
+def bands(filters: np.ndarray) -> list[tuple[slice, slice]]:
+    """Groups of neighbouring filters, each as the bins that they reach and the filters."""
+    width = math.ceil(filters.shape[1] / NUM_BANDS)
+    groups = []
+    for first in range(0, filters.shape[1], width):
+        band = slice(first, first + width)
+        reached = np.flatnonzero(filters[:, band].any(axis=1)).tolist() or [0]
+        groups.append((slice(reached[0], reached[-1] + 1), band))
+    return groups

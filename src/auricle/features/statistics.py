@@ -2,14 +2,14 @@
 
 import math
 
-import torch
 from torch import Tensor
 
 from auricle.errors import DataError
+from auricle.padding import inside
 
 
 class Statistics:
-    """Mean and population standard deviation over all true frames that were seen.
+    """Mean and population standard deviation over all true frames of the clips given so far.
 
     Sums are kept in float64, so that the order of the clips does not matter.
     """
@@ -20,15 +20,14 @@ class Statistics:
         self._sum_of_squares = 0.0
 
     def update(self, log_mel: Tensor, frame_counts: Tensor) -> None:
-        """Take in values `(B, T, M)`, not normalised, of which a clip's first frames are true."""
-        positions = torch.arange(log_mel.shape[1], device=log_mel.device)
-        values = log_mel[positions < frame_counts[:, None]].cpu().double()  # (true frames, M)
+        """Add values `(B, T, M)`, not normalised, of which a clip's first frames are true."""
+        values = log_mel[inside(frame_counts, log_mel.shape[1])].cpu().double()  # (true frames, M)
         self._count += values.numel()
         self._sum += values.sum().item()
         self._sum_of_squares += values.square().sum().item()
 
     def add(self, other: "Statistics") -> None:
-        """Take in all that another one has seen."""
+        """Add the frames of another one."""
         self._count += other._count
         self._sum += other._sum
         self._sum_of_squares += other._sum_of_squares
@@ -38,7 +37,7 @@ class Statistics:
         """Mean of the log-mel values.
 
         Raises:
-            DataError: nothing was seen yet.
+            DataError: no clip was given yet.
         """
         self._refuse_nothing()
         return self._sum / self._count
@@ -48,7 +47,7 @@ class Statistics:
         """Standard deviation of the log-mel values, undivided.
 
         Raises:
-            DataError: nothing was seen yet.
+            DataError: no clip was given yet.
         """
         self._refuse_nothing()
         variance = self._sum_of_squares / self._count - self.mean**2

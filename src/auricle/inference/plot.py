@@ -15,7 +15,7 @@ from torch import Tensor
 from auricle import audio
 from auricle.errors import AudioWarning, ConfigError, require
 from auricle.features import Filterbank
-from auricle.features.mel import hz_to_mel
+from auricle.features.filterbank import hz_to_mel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

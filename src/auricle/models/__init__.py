@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from auricle.config import from_dict
 from auricle.errors import ConfigError, unknown_name
 from auricle.models.asda import ASDA, ASDA_SIZES, ASDAConfig
@@ -68,9 +70,17 @@ def configure(name: str, settings: dict[str, Any], where: str = "model") -> Mode
 
 
 def build(name: str, settings: dict[str, Any]) -> Model:
-    """A model with fresh weights; raises ConfigError as `configure` does."""
-    config = configure(name, settings)
-    return MODELS[name].build(config)
+    """A model with fresh weights, in float32 whatever torch's default is.
+
+    Raises:
+        ConfigError: as `configure` does.
+    """
+    config, default = configure(name, settings), torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        return MODELS[name].build(config)
+    finally:
+        torch.set_default_dtype(default)
 
 
 __all__ = [

@@ -97,7 +97,7 @@ class DropPath(nn.Module):
     def forward(self, branch: Tensor) -> Tensor:
         if not self.training or self.rate == 0:
             return branch
-        draws = torch.rand(len(branch), 1, 1, device=branch.device)
+        draws = torch.rand(len(branch), 1, 1, device=branch.device, dtype=torch.float32)
         return branch * ((draws >= self.rate) / (1 - self.rate)).to(branch.dtype)
 
 

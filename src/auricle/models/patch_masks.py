@@ -51,7 +51,7 @@ def draw_kept(valid: Tensor, layout: TokenLayout, hidden_share: float, block: in
     device, places = valid.device, valid.shape[1]
     counts = [num_kept(count, hidden_share) for count in valid.sum(dim=1).tolist()]
     # Patches in blocks first, then others, each in random order; padding comes last.
-    order = _in_blocks(valid, layout, counts, block) + torch.rand(valid.shape, device=device)
+    order = _in_blocks(valid, layout, counts, block) + _draws(valid)
     ranked = order.masked_fill(~valid, -1).argsort(dim=1, descending=True)[:, : max(counts)]
     own = inside(torch.tensor(counts, device=device), max(counts))
     kept = ranked.masked_fill(~own, places).sort(dim=1).values
@@ -87,7 +87,7 @@ def _in_blocks(valid: Tensor, layout: TokenLayout, counts: list[int], block: int
         return torch.zeros(valid.shape, device=device)
     numbers = torch.tensor([math.ceil(count / block**2) for count in counts], device=device)
     most = int(numbers.max())
-    centres = torch.rand(valid.shape, device=device).masked_fill(~valid, -1)
+    centres = _draws(valid).masked_fill(~valid, -1)
     centres = centres.topk(min(most, valid.shape[1])).indices  # (B, blocks)
     near = inside(numbers, centres.shape[1])[..., None]
     for coordinate in layout.coordinates(device):
@@ -95,3 +95,7 @@ def _in_blocks(valid: Tensor, layout: TokenLayout, counts: list[int], block: int
         apart = own[:, None] - own.gather(1, centres)[..., None]  # (B, blocks, N)
         near = near & (apart >= -(block // 2)) & (apart < block - block // 2)
     return near.any(dim=1).float()
+
+
+def _draws(valid: Tensor) -> Tensor:
+    return torch.rand(valid.shape, device=valid.device, dtype=torch.float32)

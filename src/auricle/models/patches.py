@@ -323,7 +323,8 @@ def leave_out(tokens: Tensor, layout: TokenLayout, share: float) -> tuple[Tensor
 def _draw(valid: Tensor, num_kept: list[int]) -> Tensor:
     """Random valid indices of each clip in rising order, then -1: `(B, max(num_kept))`."""
     size = valid.shape[1]
-    draws = torch.rand(valid.shape, device=valid.device).masked_fill(~valid, 2.0)  # padding: last
+    draws = torch.rand(valid.shape, device=valid.device, dtype=torch.float32)
+    draws = draws.masked_fill(~valid, 2.0)  # padding comes last
     indices = draws.argsort(dim=1)[:, : max(num_kept)]
     if min(num_kept) == max(num_kept):
         return indices.sort(dim=1).values
