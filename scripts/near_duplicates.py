@@ -1,66 +1,225 @@
-"""Find sounds that are the same recording, whether cut, coded or scaled differently.
+"""Find sounds that share a recording, whether cut, recoded, resampled, or played a little faster.
 
-Shapes: N recordings, W windows, S samples at 16 kHz, B bands, T frames, F frequencies.
+    python scripts/near_duplicates.py --recall FOLDER [--clips 200] [--seed 0]
+
+prints how many copies of clips in FOLDER are found after each of several changes, and how many
+pairs of clips of different folders in it are taken for one recording.
+
+A clip is described around its onsets, so that a copy that is cut elsewhere is described at the same
+moments: 0.4 s of band levels, without each band's mean and each moment's, as the low orders
+of a cosine transform. What matches is then compared band by band over up to two seconds.
+
+Shapes: N clips, T frames, B bands, A onsets, D numbers of a description, S samples at 16 kHz.
 """
 
+import argparse
 import hashlib
-from collections.abc import Iterator
+import io
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.fft
+import scipy.ndimage
+import soundfile
+import soxr
 from numpy.typing import NDArray
 
 Waveform = NDArray[np.float32]
+Levels = NDArray[np.float32]  # (T, B)
 
 SAMPLE_RATE = 16_000
-WINDOW = 5 * SAMPLE_RATE  # a longer clip is looked at in windows, each by half over the one before
-FRAME = 1024
-HOP = 256  # a quarter: frames of a shifted copy then still show nearly the same
-BANDS = 16
-MAX_FRAMES = 1024  # room for two windows at any offset
-SAMPLES = 2 * WINDOW + 3840  # the same for their samples, and a length that is quick to transform
-CANDIDATES = 5  # recordings that are compared sample by sample
-EDGE = 800  # 50 ms: ends fade in and out, or two cut ends would look alike
-AROUND = 80  # 5 ms to each side belong to one peak
-# Peak of the whitened correlation, and how far it stands out from the next one. Recoded copies of
-# the 400 clips of ESC-10 reach 0.7 and 20 and more, three quarters of one 0.1 and 3 in 84 of 100
-# cases; of 1,200 pairs of strangers none does.
-SAME, SHARP = 0.1, 3.0
+FRAME, HOP = 1024, 256  # 64 and 16 ms
+BANDS, LOWEST_HZ, HIGHEST_HZ = 32, 100.0, 5000.0  # what an 11 kHz copy still holds
+FLOOR = 1e-5  # of the loudest moment of a band's clip: 50 dB below it
+REACH = 4  # frames to either side in which an onset is the steepest: eight a second at most
+BEFORE, WINDOW = 3, 24  # frames of a description before its onset, and of all of it
+ORDERS = (12, 9)  # of the cosine transform: over the bands, and over time
+ALIKE = 0.72  # product of two descriptions from which on the clips are compared
+AROUND = 62  # frames to either side of an onset that are compared: a second
+JITTER = 2  # frames by which onsets of copies may be apart
+LEAST_FRAMES = 24  # that two clips must share, or all of them, to be one recording
+LEAST_CHANGE = 0.15  # deviation of the levels (natural logarithm of power): a steady tone has none
+SAME = 0.76  # correlation of the levels of one recording; of pairs of strangers 1 in 4,000: strokes
+BLOCK = 4096  # descriptions that are compared with all others at once
 TWIN = 0.99  # correlation of coarse pictures of two clips that start together
 
 
+@dataclass
+class Fingerprints:
+    """Descriptions of clips, to find those that share a recording."""
+
+    levels: list[NDArray[np.float16]] = field(default_factory=list)
+    onsets: list[NDArray[np.int32]] = field(default_factory=list)
+    descriptions: list[NDArray[np.float32]] = field(default_factory=list)
+
+    def add(self, waveform: Waveform) -> None:
+        """Describe one more clip, (S,)."""
+        levels = band_levels(waveform)
+        onsets = find_onsets(levels)
+        self.levels.append(levels.astype(np.float16))
+        self.onsets.append(onsets)
+        self.descriptions.append(describe(levels, onsets))
+
+    def stored(self) -> dict[str, NDArray[np.generic]]:
+        """Arrays to save, from which `restore` makes the same."""
+        return {
+            "levels": np.concatenate(self.levels),
+            "frames": np.array([len(each) for each in self.levels]),
+            "onsets": np.concatenate(self.onsets),
+            "counts": np.array([len(each) for each in self.onsets]),
+            "descriptions": np.concatenate(self.descriptions),
+        }
+
+    @classmethod
+    def restore(cls, stored: Mapping[str, NDArray[Any]]) -> "Fingerprints":
+        """The fingerprints that gave `stored`."""
+        by_clip = np.cumsum(stored["counts"])[:-1]
+        return cls(
+            np.split(stored["levels"], np.cumsum(stored["frames"])[:-1]),
+            np.split(stored["onsets"], by_clip),
+            np.split(stored["descriptions"], by_clip),
+        )
+
+    def pairs(self, others: "Fingerprints") -> Iterator[tuple[int, int, float]]:
+        """Clips of these and of `others` that share a recording, and how alike they are.
+
+        Compared with themselves, each pair comes once, the earlier clip first.
+        """
+        ours, theirs = self._owners(), others._owners()
+        if not len(ours) or not len(theirs):
+            return
+        descriptions = np.concatenate(others.descriptions).T
+        mine = np.concatenate(self.descriptions)
+        for start in range(0, len(ours), BLOCK):
+            products = mine[start : start + BLOCK] @ descriptions
+            rows, columns = np.nonzero(products > ALIKE)
+            candidates = ours[start + rows], theirs[columns]
+            chosen = candidates[0] < candidates[1] if others is self else slice(None)
+            keys = np.stack([*candidates, start + rows, columns], axis=1)[chosen]
+            yield from self._confirmed(keys, products[rows, columns][chosen], others)
+
+    def _owners(self) -> NDArray[np.int64]:
+        return np.repeat(np.arange(len(self.onsets)), [len(each) for each in self.onsets])
+
+    def _confirmed(
+        self, keys: NDArray[np.int64], products: NDArray[np.float32], others: "Fingerprints"
+    ) -> Iterator[tuple[int, int, float]]:
+        """Of the candidates the pairs that are alike over a longer time, each once, best first."""
+        order = np.lexsort((-products, keys[:, 1], keys[:, 0]))
+        places, theirs = np.concatenate(self.onsets), np.concatenate(others.onsets)
+        tries, last, done = 0, (-1, -1), False
+        for first, second, row, column in keys[order].tolist():
+            if (first, second) != last:
+                tries, last, done = 0, (first, second), False
+            tries += 1
+            if done or tries > 4:
+                continue
+            alike = likeness(
+                self.levels[first], int(places[row]), others.levels[second], int(theirs[column])
+            )
+            if alike > SAME:
+                done = True
+                yield first, second, alike
+
+
 class Recordings:
-    """Known recordings of at most 5 s, and which of them are part of another sound."""
+    """Known recordings, and which of them share a part with another sound."""
 
     def __init__(self, waveforms: list[Waveform]) -> None:
         """Take the fingerprints of `waveforms`, (S,) each."""
-        bands = np.stack([_bands(waveform[:WINDOW]) for waveform in waveforms])
-        self.bands = np.ascontiguousarray(bands.conj().transpose(2, 1, 0))  # (F, B, N)
-        self.spectra = [_spectrum(waveform[:WINDOW]) for waveform in waveforms]
+        self.known = Fingerprints()
+        for waveform in waveforms:
+            self.known.add(waveform)
 
     def find(self, clip: Waveform) -> int | None:
-        """Index of a recording that is a part of `clip` (S,), if there is one."""
-        parts = list(windows(clip))
-        for part, candidates in zip(parts, self.nearest(parts), strict=True):
-            spectrum = _spectrum(part)
-            for index in candidates:
-                if _aligned(spectrum, self.spectra[index]):
-                    return int(index)
-        return None
-
-    def nearest(self, parts: list[Waveform]) -> NDArray[np.int64]:
-        """For each part the recordings whose loudness changes most alike, (W, CANDIDATES)."""
-        spectra = np.stack([_bands(part) for part in parts]).transpose(2, 0, 1)  # (F, W, B)
-        products = np.ascontiguousarray((spectra @ self.bands).transpose(1, 2, 0))
-        highest = scipy.fft.irfft(products, MAX_FRAMES).max(axis=2)
-        return np.argsort(-highest, axis=1)[:, :CANDIDATES]
+        """Index of the recording that shares most with `clip` (S,), if there is one."""
+        one = Fingerprints()
+        one.add(clip)
+        found = max(one.pairs(self.known), key=lambda pair: pair[2], default=None)
+        return None if found is None else found[1]
 
 
-def windows(clip: Waveform) -> Iterator[Waveform]:
-    """Parts of at most 5 s that together cover `clip`, each by half over the one before."""
-    last = max(len(clip) - WINDOW, 0)
-    for start in [*range(0, last, WINDOW // 2), last]:
-        yield clip[start : start + WINDOW]
+def band_levels(waveform: Waveform) -> Levels:
+    """Logarithm of the power in each band, (T, B), not below the clip's floor."""
+    padded = np.pad(waveform, (0, max(FRAME - len(waveform), 0)))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, FRAME)[::HOP]
+    power = np.abs(scipy.fft.rfft(frames * np.hanning(FRAME).astype(np.float32))) ** 2
+    edges = np.geomspace(LOWEST_HZ, HIGHEST_HZ, BANDS + 1) * FRAME / SAMPLE_RATE
+    # Neighbouring low bands may share a bin; none is empty.
+    starts, ends = np.floor(edges[:-1]).astype(int), np.ceil(edges[1:]).astype(int)
+    sums = np.pad(np.cumsum(power, axis=1, dtype=np.float64), ((0, 0), (1, 0)))
+    bands = (sums[:, ends] - sums[:, starts]) / (ends - starts)
+    return np.log(bands + FLOOR * max(float(bands.max()), 1e-9)).astype(np.float32)
+
+
+def find_onsets(levels: Levels) -> NDArray[np.int32]:
+    """Frames at which the levels rise most steeply, and whose window lies inside the clip, (A,).
+
+    A clip that is shorter than one window has one, wherever it is.
+    """
+    if len(levels) < WINDOW:
+        return np.array([BEFORE], dtype=np.int32)
+    smooth = scipy.ndimage.uniform_filter1d(levels, 3, axis=0, mode="nearest")
+    rise = np.zeros(len(levels))
+    rise[1:-1] = np.maximum(smooth[2:] - smooth[:-2], 0).sum(axis=1)
+    is_steepest = rise == scipy.ndimage.maximum_filter1d(rise, 2 * REACH + 1)
+    is_steepest[:BEFORE] = False
+    is_steepest[len(levels) - WINDOW + BEFORE + 1 :] = False
+    return np.flatnonzero(is_steepest & (rise > 0)).astype(np.int32)
+
+
+def describe(levels: Levels, onsets: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Descriptions of length one, or zero where nothing changes, (A, D)."""
+    windows = [levels[onset - BEFORE : onset - BEFORE + WINDOW] for onset in onsets]
+    if not windows:
+        return np.zeros((0, ORDERS[0] * (ORDERS[1] - 1)), dtype=np.float32)
+    if len(levels) < WINDOW:
+        windows = [np.pad(levels, ((0, WINDOW - len(levels)), (0, 0)), mode="edge")]
+    patches = centred(np.stack(windows), 0.5)
+    orders = scipy.fft.dctn(patches, axes=(1, 2), norm="ortho")[:, 1 : ORDERS[1], : ORDERS[0]]
+    vectors = orders.reshape(len(windows), -1)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    is_steady = patches.std(axis=(1, 2)) < LEAST_CHANGE
+    vectors = vectors / np.maximum(lengths, 1e-6)
+    vectors[is_steady] = 0
+    return vectors.astype(np.float32)
+
+
+def centred(patches: NDArray[np.floating], common: float = 1.0) -> NDArray[np.floating]:
+    """Patches (..., T, B) without each band's mean and a share of each moment's.
+
+    What is common to all bands says when something sounds, but all strokes fade alike: a half of it
+    helps to find candidates, and none of it to tell whether they are one recording.
+    """
+    patches = patches - patches.mean(axis=-2, keepdims=True)
+    return patches - common * patches.mean(axis=-1, keepdims=True)
+
+
+def likeness(
+    first: NDArray[np.float16], onset: int, second: NDArray[np.float16], other: int
+) -> float:
+    """Largest correlation of two clips' levels around an onset of each, a second to either side."""
+    return max(
+        _correlation(first, onset, second, other + shift) for shift in range(-JITTER, JITTER + 1)
+    )
+
+
+def _correlation(
+    first: NDArray[np.float16], onset: int, second: NDArray[np.float16], other: int
+) -> float:
+    before = min(onset, other, AROUND)
+    after = min(len(first) - onset, len(second) - other, AROUND)
+    if before < 0 or before + after < LEAST_FRAMES and len(first) != len(second):
+        return 0.0
+    one = centred(first[onset - before : onset + after].astype(np.float32))
+    two = centred(second[other - before : other + after].astype(np.float32))
+    if min(one.std(), two.std()) < LEAST_CHANGE:
+        return 0.0
+    return float((one * two).sum() / np.sqrt((one**2).sum() * (two**2).sum()))
 
 
 def digest(waveform: Waveform) -> str:
@@ -69,30 +228,12 @@ def digest(waveform: Waveform) -> str:
     return hashlib.sha256(samples.tobytes()).hexdigest()
 
 
-def envelope(waveform: Waveform) -> Waveform:
-    """Changes of loudness in bands, (B, T): length one over all of it."""
-    length = max(len(waveform), FRAME + 5 * HOP)
-    padded = np.pad(waveform, (0, length - len(waveform)))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, FRAME)[::HOP]
-    power = np.abs(scipy.fft.rfft(frames * np.hanning(FRAME).astype(np.float32))) ** 2
-    edges = np.geomspace(6, power.shape[1], BANDS + 1).astype(int)  # 90 Hz to 8 kHz
-    bands = np.add.reduceat(power, edges[:-1], axis=1)
-    levels = np.log(bands + 1e-5 * bands.max() + 1e-9)
-    changes = (levels[4:] - levels[:-4]).T  # over one frame's length
-    return (changes / max(float(np.linalg.norm(changes)), 1e-6)).astype(np.float32)
-
-
-def same_recording(first: Waveform, second: Waveform) -> bool:
-    """Whether one offset lines the two, of 5 s at most, up sample by sample."""
-    return _aligned(_spectrum(first), _spectrum(second))
-
-
 def picture(waveform: Waveform) -> Waveform:
-    """Coarse picture of a clip, (B * 16,): loudness of 16 bands in 16 equal parts of its time."""
+    """Coarse picture of a clip, (256,): loudness of 16 bands in 16 equal parts of its time."""
     size = max(len(waveform) // 16, 64)
     parts = np.pad(waveform, (0, max(16 * size - len(waveform), 0)))[: 16 * size].reshape(16, size)
     power = np.abs(np.fft.rfft(parts * np.hanning(size), 512)) ** 2
-    edges = np.geomspace(2, power.shape[1], BANDS + 1).astype(int)
+    edges = np.geomspace(2, power.shape[1], 17).astype(int)
     levels = np.log(np.add.reduceat(power, edges[:-1], axis=1) + 1e-6).ravel()
     levels -= levels.mean()
     return (levels / max(float(np.linalg.norm(levels)), 1e-6)).astype(np.float32)
@@ -103,7 +244,7 @@ class Pictures:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self.rows = np.zeros((1024, BANDS * 16), dtype=np.float32)
+        self.rows = np.zeros((1024, 256), dtype=np.float32)
         self.lengths = np.zeros(1024)
         self.count = 0
 
@@ -121,24 +262,97 @@ class Pictures:
         return True
 
 
-def _bands(waveform: Waveform) -> NDArray[np.complex64]:
-    return scipy.fft.rfft(envelope(waveform), MAX_FRAMES)
+def read_narrow(path: Path) -> Waveform:
+    """A sound file in mono at 16 kHz."""
+    waveform, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    return np.asarray(soxr.resample(waveform.mean(axis=1), rate, SAMPLE_RATE, "HQ"), np.float32)
 
 
-def _spectrum(waveform: Waveform) -> NDArray[np.complex64]:
-    edge = np.hanning(2 * min(EDGE, len(waveform) // 4)).astype(np.float32)
-    half = len(edge) // 2
-    ends = np.concatenate([edge[:half], np.ones(len(waveform) - 2 * half, np.float32), edge[half:]])
-    return scipy.fft.rfft(waveform * ends, SAMPLES)
+def _excerpt(seconds: float) -> Callable[[Waveform, np.random.Generator], Waveform]:
+    """A part of a clip, not the silence between two sounds: there is nothing to find in that."""
+    length = round(seconds * SAMPLE_RATE)
+
+    def cut(clip: Waveform, generator: np.random.Generator) -> Waveform:
+        starts = generator.integers(max(len(clip) - length, 0) + 1, size=20)
+        parts = [clip[start : start + length] for start in starts]
+        enough = 0.1 * np.square(clip).mean()
+        return next((part for part in parts if np.square(part).mean() > enough), parts[0])
+
+    return cut
 
 
-def _aligned(first: NDArray[np.complex64], second: NDArray[np.complex64]) -> bool:
-    """Whether one offset stands out (Knapp and Carter 1976, the phase transform)."""
-    product = first * second.conj()
-    heights = np.abs(scipy.fft.irfft(product / np.maximum(np.abs(product), 1e-9)))
-    place = int(heights.argmax())
-    peak = float(heights[place])
-    if peak <= SAME:
-        return False
-    heights[np.arange(place - AROUND, place + AROUND + 1) % len(heights)] = 0
-    return peak > SHARP * float(heights.max())
+def _played(factor: float) -> Callable[[Waveform, np.random.Generator], Waveform]:
+    return lambda clip, _: np.asarray(soxr.resample(clip, factor * SAMPLE_RATE, SAMPLE_RATE))
+
+
+def _through(rate: int) -> Callable[[Waveform, np.random.Generator], Waveform]:
+    def copy(clip: Waveform, _: np.random.Generator) -> Waveform:
+        return np.asarray(soxr.resample(soxr.resample(clip, SAMPLE_RATE, rate), rate, SAMPLE_RATE))
+
+    return copy
+
+
+def _coded(clip: Waveform, _: np.random.Generator) -> Waveform:
+    file = io.BytesIO()
+    soundfile.write(file, 0.3 * clip, SAMPLE_RATE, format="OGG", subtype="VORBIS")
+    file.seek(0)
+    return np.asarray(soundfile.read(file, dtype="float32")[0])
+
+
+CHANGES: dict[str, Callable[[Waveform, np.random.Generator], Waveform]] = {
+    "softer, through Vorbis": _coded,
+    "through 8 kHz": _through(8000),
+    "0.5 % faster": _played(1.005),
+    "1 % slower": _played(0.99),
+    "3 s of it": _excerpt(3),
+    "1 s of it": _excerpt(1),
+    "1 s of it, 0.5 % faster": lambda clip, generator: _played(1.005)(
+        _excerpt(1)(clip, generator), generator
+    ),
+    "0.5 s of it": _excerpt(0.5),
+}
+
+
+def measure_recall(paths: list[Path], generator: np.random.Generator) -> list[str]:
+    """A line for each change: in how many of the clips its copy finds the clip itself."""
+    clips = [read_narrow(path) for path in paths]
+    known = Fingerprints()
+    for clip in clips:
+        known.add(clip)
+    lines = []
+    for name, change in CHANGES.items():
+        copies = Fingerprints()
+        for clip in clips:
+            copies.add(change(clip, generator))
+        found = {first for first, second, _ in copies.pairs(known) if first == second}
+        lines.append(f"{name}: found {len(found)} of {len(clips)} ({len(found) / len(clips):.1%})")
+    strangers = [
+        (first, second)
+        for first, second, _ in known.pairs(known)
+        if paths[first].parent != paths[second].parent
+    ]
+    lines.append(
+        f"pairs of clips of different folders taken for one recording: {len(strangers)} of "
+        f"{len(clips) * (len(clips) - 1) // 2}"
+    )
+    return lines + [f"  {paths[first]} {paths[second]}" for first, second in strangers[:20]]
+
+
+def main() -> None:
+    """Read the arguments and print what is found."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--recall", type=Path, required=True, help="folder of sounds")
+    parser.add_argument("--clips", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    suffixes = {".flac", ".wav", ".ogg", ".opus"}
+    paths = sorted(path for path in arguments.recall.rglob("*") if path.suffix in suffixes)
+    if not paths:
+        sys.exit(f"{arguments.recall}: no sounds.")
+    generator = np.random.default_rng(arguments.seed)
+    chosen = generator.permutation(len(paths))[: arguments.clips]
+    print("\n".join(measure_recall([paths[index] for index in chosen], generator)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,7 @@
 """Augmentation: each kind alone, and what all of them must leave alone."""
 
 import pytest
+import soundfile
 import torch
 
 from auricle.config import from_dict
@@ -154,8 +155,8 @@ def test_noise_is_white_in_some_clips_and_pink_in_others():
         (
             {"noise": 1},
             "unknown key 'noise'. Did you mean 'noise_rate'? "
-            "Known: filter_db, filter_rate, gain_db, noise_rate, noise_snr_db, "
-            "reverberation_rate, shift_seconds, speed.",
+            "Known: filter_db, filter_rate, gain_db, impulse_responses, noise_rate, noise_snr_db, "
+            "reverberation_rate, reversal_rate, shift_seconds, speed, texture_rate.",
         ),
     ],
 )
@@ -163,3 +164,24 @@ def test_impossible_settings_are_refused(values, message):
     with pytest.raises(ConfigError) as caught:
         from_dict(AugmentationConfig, values, "augmentation")
     assert str(caught.value) == f"augmentation: {message}"
+
+
+def test_measured_rooms_are_read_from_their_folder(tmp_path):
+    response = torch.zeros(300)
+    response[100], response[150] = 1.0, 0.5
+    soundfile.write(tmp_path / "hall.wav", response.numpy(), SAMPLE_RATE)
+    settings = {"reverberation_rate": 1.0, "impulse_responses": str(tmp_path)}
+    augmentation = Augmentation(AugmentationConfig(**settings), SAMPLE_RATE)
+    [room] = augmentation.rooms
+    assert room[0] == pytest.approx(1.0, abs=1e-3) and room[50] == pytest.approx(0.5, abs=1e-3)
+    waveforms = noise_clips()
+    changed = [augmentation(waveforms, full(waveforms))[0] for _ in range(4)]
+    assert all(not torch.allclose(each, waveforms) for each in changed)
+
+
+def test_rooms_that_are_not_there_are_named():
+    with pytest.raises(ConfigError) as caught:
+        Augmentation(AugmentationConfig(impulse_responses="nowhere"), SAMPLE_RATE)
+    assert str(caught.value) == (
+        "augmentation.impulse_responses: nowhere: does not exist. Check the path."
+    )

@@ -117,3 +117,41 @@ def test_the_new_length_reaches_what_follows():
     assert not heard[torch.arange(1000) >= counts[:, None]].any()
     for clip, count in zip(heard, counts.tolist(), strict=True):
         assert clip[:count].abs().mean() > 0.3  # noise throughout, to the new end
+
+
+def test_backwards_twice_is_forwards():
+    waveforms = clips()
+    once = effects.reverse(waveforms, LENGTHS)
+    assert torch.equal(once[1, :5000], waveforms[1, :5000].flip(0))
+    assert not once[1, 5000:].any()
+    assert torch.equal(effects.reverse(once, LENGTHS), waveforms)
+
+
+def test_a_texture_is_other_noise_of_the_same_colour_and_loudness():
+    torch.manual_seed(1)
+    waveforms = clips()
+    low = torch.fft.rfft(waveforms[:2])
+    low[:, 1000:] = 0  # below 1000 Hz
+    waveforms[:2] = torch.fft.irfft(low, 8000) * (torch.arange(8000) < LENGTHS[:2, None])
+    textures = effects.as_textures(waveforms, LENGTHS)
+    for texture, waveform in zip(textures[:2], waveforms[:2], strict=True):
+        torch.testing.assert_close(texture.square().mean(), waveform.square().mean())
+        assert band_power(texture, 100, 900) > 30 * band_power(texture, 1500, 4000)
+        similarity = torch.nn.functional.cosine_similarity(texture, waveform, dim=0)
+        assert abs(similarity) < 0.1
+    assert not textures[1, 5000:].any()
+    assert effects.as_textures(waveforms[:, :9], torch.full((3,), 9)).isfinite().all()
+
+
+def test_a_measured_room_is_a_convolution_with_it():
+    torch.manual_seed(0)
+    waveforms = torch.zeros(2, 8000)
+    waveforms[:, 10] = 1.0
+    response = torch.zeros(100)
+    response[0], response[40] = 1.0, 0.5
+    changed = effects.reverberate(waveforms, torch.tensor([8000, 30]), RATE, [response])
+    expected = torch.zeros(8000)
+    expected[10], expected[50] = 1.0, 0.5
+    torch.testing.assert_close(changed[0], expected / 1.25**0.5, atol=1e-6, rtol=0)
+    assert changed[1, 10] == pytest.approx(1.0)  # the echo comes after the clip's end
+    assert not changed[1, 30:].any()

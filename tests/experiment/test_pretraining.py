@@ -459,7 +459,7 @@ def test_what_cannot_be_pretrained_is_refused_before_a_sound_is_read(
         ),
         (
             {"overlap": {"rate": 0.5}},
-            "test: overlap.rate needs distillation: its scenes have no labels.",
+            "test: overlap needs distillation: its scenes have no labels.",
         ),
         ({"seeds": 3}, "test: seeds and pretraining cannot be given together; choose one."),
         (

@@ -157,7 +157,7 @@ def test_a_student_goes_on_from_weights_of_its_own(teacher, sounds, tmp_path):
 REFUSED = [
     (
         {"overlap": {"rate": 0.5}, "distillation": None},
-        "test: overlap.rate needs distillation: its scenes have no labels.",
+        "test: overlap needs distillation: its scenes have no labels.",
     ),
     (
         {"folds": "all", "data": {"source": "."}},

@@ -204,10 +204,36 @@ def test_recorded_and_synthetic_clips_share_the_tables(tables, row, tmp_path):
     assert lines[-1]["group"] == "synthesis/script/tone/000"
 
 
-def test_a_cut_scaled_and_recoded_copy_is_the_same_recording(near):
-    copy = recoded(bursts(0))[12_345:60_000]
-    assert near.same_recording(copy, bursts(0))
-    assert not near.same_recording(copy, bursts(1))
+CHANGES = ["softer, through Vorbis", "through 8 kHz", "0.5 % faster", "1 % slower", "1 s of it"]
+
+
+@pytest.mark.parametrize("name", [*CHANGES, "1 s of it, 0.5 % faster"])
+def test_a_changed_copy_is_the_same_recording(near, name):
+    known, copies = near.Fingerprints(), near.Fingerprints()
+    generator = np.random.default_rng(0)
+    for seed in range(8):
+        known.add(bursts(seed))
+        copies.add(near.CHANGES[name](bursts(seed), generator))
+    assert {pair[:2] for pair in copies.pairs(known)} == {(seed, seed) for seed in range(8)}
+
+
+def test_pairs_within_a_collection_come_once_and_survive_storing(near):
+    prints = near.Fingerprints()
+    for sound in (bursts(0), bursts(1), recoded(bursts(0)), bursts(1)[30_000:60_000]):
+        prints.add(sound)
+    assert {pair[:2] for pair in prints.pairs(prints)} == {(0, 2), (1, 3)}
+    restored = near.Fingerprints.restore(prints.stored())
+    assert list(restored.pairs(restored)) == list(prints.pairs(prints))
+
+
+def test_steady_tones_and_like_decays_are_not_one_recording(near):
+    seconds = np.arange(3 * RATE) / RATE
+    prints = near.Fingerprints()
+    for hertz in (220.0, 331.0, 505.0):
+        prints.add(np.sin(2 * np.pi * hertz * seconds).astype(np.float32))
+        noise = np.random.default_rng(int(hertz)).standard_normal(3 * RATE)
+        prints.add((np.exp(-4 * seconds) * noise).astype(np.float32))
+    assert not list(prints.pairs(prints))
 
 
 def test_a_known_recording_is_found_wherever_it_is_in_a_longer_one(near):
@@ -235,7 +261,7 @@ def real(shared_data):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds, share", [(0.4, 0.5), (1.5, 0.94), (3.0, 1.0)])
+@pytest.mark.parametrize("seconds, share", [(0.5, 0.3), (1.0, 0.94), (3.0, 1.0)])
 def test_excerpts_of_real_recordings_are_found(real, seconds, share):
     known, sounds = real
     length, found = round(seconds * RATE), []
@@ -244,16 +270,6 @@ def test_excerpts_of_real_recordings_are_found(real, seconds, share):
         start = int((energy[length:] - energy[:-length]).argmax())  # where it sounds
         found.append(known.find(sound[start : start + length]) is not None)
     assert np.mean(found) >= share
-
-
-@pytest.mark.parametrize(
-    "length, starts", [(10, [0]), (80_000, [0]), (130_000, [0, 40_000, 50_000])]
-)
-def test_windows_cover_a_clip_to_its_end(near, length, starts):
-    clip = np.arange(length, dtype=np.float32)
-    parts = list(near.windows(clip))
-    assert [int(part[0]) for part in parts] == starts
-    assert parts[-1][-1] == clip[-1] and max(map(len, parts)) <= 80_000
 
 
 def test_twins_look_alike_and_are_equally_long(near):
@@ -273,7 +289,10 @@ def test_more_clips_than_there_was_room_for_are_remembered(near):
 def test_short_clips_have_fingerprints_too(near, length):
     clip = np.ones(length, dtype=np.float32)
     assert np.isfinite(near.picture(clip)).all()
-    assert np.isfinite(near.envelope(clip)).all()
+    prints = near.Fingerprints()
+    prints.add(clip)
+    assert np.isfinite(prints.descriptions[0]).all()
+    assert not list(prints.pairs(prints))
 
 
 def test_sounds_inside_archives_are_found(packages, tmp_path):

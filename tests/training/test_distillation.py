@@ -56,7 +56,7 @@ def model(rate=16_000, width=8, activation="sigmoid", seed=0, random=True, **set
 def scenes(**overlap):
     return Scenes(
         Augmentation(AugmentationConfig(), 16_000),
-        Overlap(OverlapConfig(**overlap)),
+        Overlap(OverlapConfig(**overlap), 16_000),
         Mixup(MixupConfig()),
         SpecAugment(SpecAugmentConfig(), 0.0),
         FeatureNoise(FeatureNoiseConfig()),
@@ -124,7 +124,7 @@ def test_teacher_and_student_hear_one_scene_each_at_its_own_rate():
     waveforms, lengths, targets = batch(samples=12_000)
     torch.manual_seed(0)
     one = step(model(rate=32_000, width=12, seed=1), rate=32_000, logits=1.0)
-    one.scenes["overlap"] = Overlap(OverlapConfig(rate=1.0))
+    one.scenes["overlap"] = Overlap(OverlapConfig(rate=1.0), 16_000)
     heard = {}
     for name in ("for_student", "for_teacher"):
         one.get_submodule(name).register_forward_hook(

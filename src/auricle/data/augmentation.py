@@ -1,4 +1,4 @@
-"""Augmentation of waveforms: speed, rooms, filters, shift, noise, gain; on the model's device.
+"""Augmentation of waveforms: speed, textures, rooms, filters, shift, noise, gain; on the device.
 
 All draws come from torch's global generator. Samples beyond a clip's true length stay as they are,
 but where the speed changes: there they are zero.
@@ -7,15 +7,18 @@ Shapes: B clips, S samples.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import torch
 from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
+from auricle import audio
 from auricle.config import Bounds, Settings, either_way
 from auricle.data import effects
 from auricle.data.effects import power, uniform
+from auricle.errors import AudioError, ConfigError
 
 
 class AugmentationConfig(Settings):
@@ -23,7 +26,11 @@ class AugmentationConfig(Settings):
 
     # Played up to so many times as fast or as slow; the length changes with it.
     speed: float = Field(default=1.0, ge=1)
+    reversal_rate: float = Field(default=0.0, ge=0, le=1)  # share of the clips played backwards
+    texture_rate: float = Field(default=0.0, ge=0, le=1)  # share that becomes noise of its spectrum
     reverberation_rate: float = Field(default=0.0, ge=0, le=1)  # share of the clips in a room
+    # A folder of measured impulse responses, of which half of these rooms are; None: all synthetic.
+    impulse_responses: str | None = None
     filter_rate: float = Field(default=0.0, ge=0, le=1)  # share of the clips that are filtered
     filter_db: float = Field(default=12.0, ge=0)  # a band is raised or lowered by up to this
     # Lowest, highest gain; a number stands for as much either way.
@@ -38,18 +45,22 @@ class Augmentation(nn.Module):
 
     - speed: by linear interpolation, the factor uniform on a logarithmic scale; what would be
       longer than the batch is cut.
-    - reverberation, then filter: `effects` says how; a clip stays as loud as it was.
+    - reversal, texture, reverberation, filter: as in `effects`; a clip stays as loud as it was.
     - shift: a whole number of samples, uniform; what leaves at one end returns at the other.
     - noise: white or pink, as likely; its level follows from the clip's own power and a
       signal-to-noise ratio uniform in dB, so that digital silence stays silent.
     - gain: uniform in dB. Nothing is clipped: full scale is not a limit behind the decoder.
 
     Input and output: waveforms `(B, S)`, lengths `(B,)`.
+
+    Raises:
+        ConfigError: there are no impulse responses where the settings say, or one cannot be read.
     """
 
     def __init__(self, config: AugmentationConfig, sample_rate: int):
         super().__init__()
         self.config = config
+        self.rooms = _read_rooms(config.impulse_responses, sample_rate)
         self.sample_rate = sample_rate
         self.largest_shift = round(config.shift_seconds * sample_rate)
 
@@ -59,10 +70,14 @@ class Augmentation(nn.Module):
         config = self.config
         if config.speed > 1:
             waveforms, lengths = effects.change_speed(waveforms, lengths, config.speed)
-        if config.reverberation_rate:
-            waveforms = self._some(waveforms, lengths, config.reverberation_rate, self._room)
-        if config.filter_rate:
-            waveforms = self._some(waveforms, lengths, config.filter_rate, self._filter)
+        for rate, effect in (
+            (config.reversal_rate, effects.reverse),
+            (config.texture_rate, effects.as_textures),
+            (config.reverberation_rate, self._room),
+            (config.filter_rate, self._filter),
+        ):
+            if rate:
+                waveforms = self._some(waveforms, lengths, rate, effect)
         inside = effects.inside(waveforms, lengths)
         if self.largest_shift:
             waveforms = self._shift(waveforms, lengths, inside)
@@ -89,7 +104,10 @@ class Augmentation(nn.Module):
         return waveforms.index_copy(0, chosen, torch.where(inside, changed, waveforms[chosen]))
 
     def _room(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
-        return effects.reverberate(waveforms, lengths, self.sample_rate)
+        if not self.rooms or torch.rand(()) < 0.5:
+            return effects.reverberate(waveforms, lengths, self.sample_rate)
+        rooms = [room.to(waveforms.device) for room in self.rooms]
+        return effects.reverberate(waveforms, lengths, self.sample_rate, rooms)
 
     def _filter(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         return effects.equalise(waveforms, lengths, self.sample_rate, self.config.filter_db)
@@ -110,6 +128,18 @@ class Augmentation(nn.Module):
         actual = power(noise, lengths).clamp(min=torch.finfo(noise.dtype).tiny)
         chosen = uniform(waveforms, 0, 1) < self.config.noise_rate
         return noise * (wanted / actual).sqrt() * chosen
+
+
+def _read_rooms(folder: str | None, sample_rate: int) -> list[Tensor]:
+    """The impulse responses in a folder, each from its loudest sample, the direct sound, on."""
+    if folder is None:
+        return []
+    try:
+        paths = audio.find_sounds([Path(folder)])
+        responses = [audio.load(path, sample_rate) for path in paths]
+    except AudioError as error:
+        raise ConfigError(f"augmentation.impulse_responses: {error}") from error
+    return [response[int(response.abs().argmax()) :] for response in responses]
 
 
 def pink(white: Tensor) -> Tensor:

@@ -156,8 +156,8 @@ class Recipe(Settings):
 
     def _check_teaching(self) -> None:
         """Refuse what makes no sense with a teacher, and what makes none without."""
-        if self.distillation is None and self.overlap.rate:
-            raise ValueError("overlap.rate needs distillation: its scenes have no labels")
+        if self.distillation is None and self.overlap.is_used:
+            raise ValueError("overlap needs distillation: its scenes have no labels")
         self._check_sets()
         if self.are_labelled:
             return

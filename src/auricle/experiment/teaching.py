@@ -48,7 +48,7 @@ def build_distillation(
         start_head(trained.model, statistics)
     scenes = Scenes(
         data.Augmentation(recipe.augmentation, clips.sample_rate),
-        data.Overlap(recipe.overlap),
+        data.Overlap(recipe.overlap, clips.sample_rate),
         data.Mixup(recipe.mixup),
         SpecAugment(recipe.masking, trained.fbank.padding_value),
         FeatureNoise(recipe.feature_noise),
