@@ -1,5 +1,6 @@
 """Archives from a server that breaks off, forgets, damages and moves them."""
 
+import gzip
 import hashlib
 import io
 import resource
@@ -11,8 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from auricle.data import download as module
-from auricle.data.archives import ARCHIVES, Archive, File
-from auricle.data.download import download
+from auricle.data.download import ARCHIVES, Archive, File, download
 from auricle.data.prepare import DATA_SETS
 from auricle.errors import DataError
 
@@ -267,6 +267,9 @@ def test_an_archive_that_moved_is_named_with_the_answer(publish, server, tmp_pat
     [
         ("toy.zip", zip_of("../outside.wav"), "../outside.wav"),
         ("toy.zip", zip_of("/tmp/outside.wav"), "/tmp/outside.wav"),
+        ("toy.zip", zip_of("..\\outside.wav"), "..\\outside.wav"),
+        ("toy.zip", zip_of("C:/outside.wav"), "C:/outside.wav"),  # a drive of Windows
+        ("toy.zip", zip_of("C:outside.wav"), "C:outside.wav"),
         ("toy.tar.gz", tar_of("../outside.wav"), "'../outside.wav' would be extracted to"),
     ],
 )
@@ -279,6 +282,116 @@ def test_an_archive_does_not_write_outside_its_folder(publish, tmp_path, name, c
     )
     assert message.endswith("). It is not the archive that was published; delete it.")
     assert not (tmp_path / "outside.wav").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "reason"),
+    [
+        (tarfile.SYMTYPE, "/etc", "'toy/link' is a link to an absolute path"),
+        (tarfile.SYMTYPE, "../../outside.wav", "'toy/link' would link to "),
+        (tarfile.LNKTYPE, "../outside.wav", "'toy/link' would link to "),
+        (tarfile.FIFOTYPE, "", "'toy/link' is a special file"),
+        (tarfile.CHRTYPE, "", "'toy/link' is a special file"),
+    ],
+)
+def test_a_tar_makes_no_links_outside_its_folder_and_no_devices(
+    publish, tmp_path, kind, target, reason
+):
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as file:
+        member = tarfile.TarInfo("toy/link")
+        member.type, member.linkname = kind, target
+        file.addfile(member)
+    publish({"toy.tar.gz": archive.getvalue()})
+    folder = tmp_path / "inside"
+    assert refusal(folder).startswith(
+        f"{folder / '.archives' / 'toy.tar.gz'}: would write outside the folder it is unpacked to "
+        f"({reason}"
+    )
+    assert not (folder / "toy" / "link").is_symlink() and not (folder / "toy" / "link").exists()
+
+
+def test_a_tar_gives_no_file_to_another_user_or_more_than_its_rights(publish, tmp_path):
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as file:
+        member = tarfile.TarInfo("toy/a.wav")
+        member.mode = 0o6777
+        file.addfile(member)
+    publish({"toy.tar.gz": archive.getvalue()})
+    download("toy", tmp_path)
+    assert (tmp_path / "toy" / "a.wav").stat().st_mode & 0o7022 == 0
+
+
+def bomb(kind):
+    """100 MB of zeros in an archive of some 100 kB."""
+    archive, zeros = io.BytesIO(), bytes(10**8)
+    if kind == "toy.zip":
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+            file.writestr("toy/a.wav", zeros)
+    elif kind == "toy.tar.gz":
+        with tarfile.open(fileobj=archive, mode="w:gz") as file:
+            member = tarfile.TarInfo("toy/a.wav")
+            member.size = len(zeros)
+            file.addfile(member, io.BytesIO(zeros))
+    else:  # behind the end of the tar
+        archive.write(tar_of() + gzip.compress(zeros))
+    return archive.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["toy.zip", "toy.tar.gz", "rest"])
+def test_an_archive_of_an_absurd_size_is_refused(publish, tmp_path, kind):
+    name = "toy.tar.gz" if kind == "rest" else kind
+    publish({name: bomb(kind)})
+    assert refusal(tmp_path) == (
+        f"{tmp_path / '.archives' / name}: unpacks to more than 64 MB, many times its size. It is "
+        "not the archive that was published; delete it."
+    )
+    assert sum(path.stat().st_size for path in tmp_path.rglob("a.wav")) < 2**26
+
+
+def test_a_zip_in_parts_holds_no_more_than_its_directory_says(publish, tmp_path):
+    parts = in_parts({"toy/a.wav": bytes(10**7), "toy/b.wav": SOUND}, 10_000)
+    last = bytearray(parts["toy.zip"])
+    entry = last.index(b"PK\x01\x02")
+    last[entry + 24 : entry + 28] = (1000).to_bytes(4, "little")  # bytes of toy/a.wav
+    publish(parts | {"toy.zip": bytes(last)})
+    assert refusal(tmp_path) == (
+        f"{tmp_path / '.archives' / 'toy.zip'}: is damaged ('toy/a.wav' is longer than it says). "
+        "Delete it and download it again."
+    )
+
+
+def changed(content, place, value, start=b"PK\x01\x02"):
+    content = bytearray(content)
+    entry = content.index(start)
+    content[entry + place : entry + place + len(value)] = value
+    return bytes(content)
+
+
+def test_an_encrypted_zip_is_refused(publish, tmp_path):
+    publish({"toy.zip": changed(zip_of(), 8, b"\x01")})
+    assert refusal(tmp_path) == (
+        f"{tmp_path / '.archives' / 'toy.zip'}: is encrypted (toy/a.wav). It is not the archive "
+        "that was published; delete it."
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (changed(zip_of(), 10, b"\x63"), "That compression method is not supported"),
+        (changed(zip_of(), 6, b"\xff"), "zip file version 25.5"),
+        (changed(zip_of(), 42, b"\xff\xff\xff\x7f"), ""),
+        (zip_of()[:-22] + b"PK\x05\x06" + b"\xff" * 18, ""),
+        (b"PK\x03\x04", "File is not a zip file"),
+        (b"", "File is not a zip file"),
+    ],
+)
+def test_an_odd_zip_is_refused_in_one_line(publish, tmp_path, content, reason):
+    publish({"toy.zip": content})
+    message = refusal(tmp_path)
+    assert message.startswith(f"{tmp_path / '.archives' / 'toy.zip'}: is damaged ({reason}")
+    assert message.endswith("). Delete it and download it again.") and "\n" not in message
 
 
 @pytest.mark.parametrize("name", ["toy.zip", "toy.tar.gz"])

@@ -5,22 +5,141 @@ until it is unpacked; then a file there says so, and it is not fetched again whi
 
 Fetching is `huggingface_hub`'s `http_get`, which continues with HTTP ranges, also within one call,
 and begins again where a server ignores them; pooch begins anew each time.
+
+Checksums are as published: MD5 by Zenodo for FSD50K and UrbanSound8K, SHA-256 by TensorFlow's and
+torchaudio's data sets for Speech Commands. None is published for ESC-50, whose archive GitHub makes
+anew on request, nor for the test archive of Speech Commands version 1: of these only the CRC-32
+that every zip and gzip carries is checked, by unpacking.
 """
 
 import hashlib
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from huggingface_hub.file_download import http_get
 from rich import progress
 from rich.console import Console
 
-from auricle.data.archives import ARCHIVES, Archive, File
 from auricle.data.unpack import unpack
 from auricle.errors import DataError, unknown_name
 
 ARCHIVES_FOLDER = ".archives"
 NOT_SATISFIABLE = 416  # HTTP: the wanted range begins at the end of the file or beyond
+
+
+@dataclass(frozen=True)
+class File:
+    """A file to fetch; its size in bytes and its checksum, "md5:..." or "sha256:...", if known."""
+
+    url: str
+    size: int | None = None
+    checksum: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The last part of the address."""
+        return PurePosixPath(urlsplit(self.url).path).name
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Files that are one archive, the parts of a zip in order.
+
+    Attributes:
+        into: folder to unpack to, for an archive that brings none along.
+    """
+
+    files: tuple[File, ...]
+    into: str = ""
+
+
+ESC50 = Archive((File("https://github.com/karolpiczak/ESC-50/archive/refs/heads/master.zip"),))
+
+TENSORFLOW = "https://storage.googleapis.com/download.tensorflow.org/data"
+SPEECH_V1 = Archive(
+    (
+        File(
+            f"{TENSORFLOW}/speech_commands_v0.01.tar.gz",
+            1_489_096_277,
+            "sha256:743935421bb51cccdb6bdd152e04c5c70274e935c82119ad7faeec31780d811d",
+        ),
+    )
+)
+SPEECH_V1_TEST = Archive(
+    (File(f"{TENSORFLOW}/speech_commands_test_set_v0.01.tar.gz"),),
+    into="speech_commands_test_set_v0.01",
+)
+SPEECH_V2 = Archive(
+    (
+        File(
+            f"{TENSORFLOW}/speech_commands_v0.02.tar.gz",
+            2_428_923_189,
+            "sha256:af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58",
+        ),
+    )
+)
+SPEECH_V2_TEST = Archive(
+    (
+        File(
+            f"{TENSORFLOW}/speech_commands_test_set_v0.02.tar.gz",
+            112_563_277,
+            "sha256:cc2a00c1147c2254e9be3fa0f779d8c17421dc349b86366567a8edfa9acd51df",
+        ),
+    ),
+    into="speech_commands_test_set_v0.02",
+)
+
+PART = 3_221_225_472  # bytes of every part but the last
+
+
+def _fsd50k(name: str, size: int, md5: str) -> File:
+    url = f"https://zenodo.org/records/4060432/files/FSD50K.{name}?download=1"
+    return File(url, size, f"md5:{md5}")
+
+
+FSD50K = (
+    Archive(
+        (
+            _fsd50k("dev_audio.z01", PART, "faa7cf4cc076fc34a44a479a5ed862a3"),
+            _fsd50k("dev_audio.z02", PART, "8f9b66153e68571164fb1315d00bc7bc"),
+            _fsd50k("dev_audio.z03", PART, "1196ef47d267a993d30fa98af54b7159"),
+            _fsd50k("dev_audio.z04", PART, "d088ac4e11ba53daf9f7574c11cccac9"),
+            _fsd50k("dev_audio.z05", PART, "81356521aa159accd3c35de22da28c7f"),
+            _fsd50k("dev_audio.zip", 2_306_663_327, "c480d119b8f7a7e32fdb58f3ea4d6c5a"),
+        )
+    ),
+    Archive(
+        (
+            _fsd50k("eval_audio.z01", PART, "3090670eaeecc013ca1ff84fe4442aeb"),
+            _fsd50k("eval_audio.zip", 3_037_675_767, "6fa47636c3a3ad5c7dfeba99f2637982"),
+        )
+    ),
+    Archive((_fsd50k("ground_truth.zip", 334_701, "ca27382c195e37d2269c4c866dd73485"),)),
+    Archive((_fsd50k("metadata.zip", 6_700_838, "b9ea0c829a411c1d42adb9da539ed237"),)),
+)
+
+URBANSOUND8K = Archive(
+    (
+        File(
+            "https://zenodo.org/records/1203745/files/UrbanSound8K.tar.gz?download=1",
+            6_023_741_708,
+            "md5:9aa69802bbf37fb986f71ec1483a196e",
+        ),
+    )
+)
+
+ARCHIVES: dict[str, tuple[Archive, ...]] = {
+    "esc50": (ESC50,),
+    "esc10": (ESC50,),
+    "speech_commands_v1": (SPEECH_V1,),
+    "speech_commands_v1_12": (SPEECH_V1, SPEECH_V1_TEST),
+    "speech_commands_v2": (SPEECH_V2,),
+    "speech_commands_v2_12": (SPEECH_V2, SPEECH_V2_TEST),
+    "fsd50k": FSD50K,
+    "urbansound8k": (URBANSOUND8K,),
+}
 
 
 def download(name: str, folder: Path) -> None:
