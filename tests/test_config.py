@@ -207,6 +207,18 @@ def test_json_has_no_numbers_that_are_none():
     assert config.to_json(values) == '{"a": null, "b": [null, [1, null]], "c": "\u00e9", "d": true}'
 
 
+def test_all_json_is_written_by_one_function():
+    """Elsewhere `json.dumps` makes keys to compare, and words of YAML."""
+    root = Path(config.__file__).parent
+    with_dumps = {
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*.py")
+        if "json.dump" in path.read_text(encoding="utf-8")
+    }
+    words = {"experiment/speed.py", "experiment/search.py", "experiment/grid.py"}
+    assert with_dumps <= {"config.py", *words}
+
+
 def test_errors_hold_nothing_that_a_terminal_obeys():
     error = ConfigError("\x1b[2J\x07a\nb\x9b\u202e\u2028c: caf\u00e9 \u200d\u6f22\U0001f436")
     assert str(error) == (

@@ -35,8 +35,8 @@ def compare(
 
       auricle compare ham-0,ham-1,ham-2 ast-0,ast-1,ast-2 --out reports/ham-ast
     """
-    import json
 
+    from auricle.config import to_json
     from auricle.errors import DataError
     from auricle.evaluation import compare as compare_evaluations
 
@@ -46,7 +46,7 @@ def compare(
         record = {"a": a, "b": b} | asdict(comparison)
         try:
             out.mkdir(parents=True, exist_ok=True)
-            (out / COMPARISON_FILE).write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+            (out / COMPARISON_FILE).write_text(to_json(record, indent=2) + "\n", "utf-8")
         except OSError as error:
             raise DataError(f"{out}: cannot be written to ({error.strerror}).") from error
 

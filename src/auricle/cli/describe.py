@@ -1,6 +1,5 @@
 """`auricle describe`: what a model is made of, what it costs and where it comes from."""
 
-import json
 from typing import Annotated, Any
 
 import typer
@@ -29,10 +28,11 @@ def describe(
 
       auricle describe ast-base --json
     """
+    from auricle.config import to_json
     from auricle.inference import description
 
     facts = description.describe(model)
-    typer.echo(json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(_lines(facts)))
+    typer.echo(to_json(facts) if as_json else "\n".join(_lines(facts)))
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:

@@ -1,6 +1,5 @@
 """`auricle models`: the models that come with the package."""
 
-import json
 from typing import Annotated, Any
 
 import typer
@@ -23,11 +22,12 @@ def models(
 
       auricle models --json
     """
+    from auricle.config import to_json
     from auricle.inference.catalogue import catalogue  # here, so that --help waits for no torch
 
     rows = catalogue()
     if as_json:
-        typer.echo(json.dumps(rows, ensure_ascii=False))
+        typer.echo(to_json(rows))
         return
     for row in rows:
         typer.echo("\n".join(_lines(row)))

@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import io
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -101,6 +100,8 @@ def name_of(line: "Prediction | Group") -> str:
 
 def show_json(answer: Answer) -> None:
     """One JSON object on one line."""
+    from auricle.config import to_json
+
     heard = answer.whole.recognition
     record = {
         "file": str(answer.file),
@@ -116,7 +117,7 @@ def show_json(answer: Answer) -> None:
             entry | {"recognised": group.recognised, "path": _json(group.path)}
             for entry, group in pairs
         ]
-    typer.echo(json.dumps(record, ensure_ascii=False))
+    typer.echo(to_json(record))
 
 
 def _json(entries: "Sequence[Prediction | Group]") -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ current modules `layers.N`. Both are read; the older is written, because every v
 Source: transformers 5.23, models/audio_spectrogram_transformer.
 """
 
-import json
 import math
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from auricle.checkpoint import Checkpoint
-from auricle.config import Settings, SettingsType, from_dict
+from auricle.config import Settings, SettingsType, from_dict, to_json
 from auricle.convert.assembly import (
     Activation,
     Description,
@@ -325,5 +324,5 @@ def _lost(checkpoint: Checkpoint) -> list[str]:
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:
-    text = json.dumps(values, indent=2, ensure_ascii=False)
+    text = to_json(values, indent=2)
     path.write_text(text + "\n", encoding="utf-8")

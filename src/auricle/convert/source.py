@@ -6,7 +6,6 @@ torch exported keep most names, but store the matrix of a linear layer transpose
 still have the path of their module, which gives the names back.
 """
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from auricle.config import parse_json
 from auricle.convert import pickles
 from auricle.errors import CheckpointError, missing_extra
 
@@ -82,8 +82,8 @@ def read_json(path: Path) -> dict[str, Any] | None:
     try:
         if not path.exists():
             return None
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        values = parse_json(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: not readable as JSON ({error}).") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: expected a JSON object, got {type(values).__name__}.")

@@ -3,13 +3,13 @@
 Shapes: N clips.
 """
 
-import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from auricle.config import parse_json
 from auricle.data.clips import Clip, Clips
 from auricle.data.columns import NOTHING, CodedBuilder, Integers
 from auricle.data.soft_targets import check_rows
@@ -107,7 +107,7 @@ def _check_shards(shards: Iterable[Path]) -> None:
 
 def _read_index(index: Path) -> dict[str, int]:
     try:
-        return dict(json.loads(index.read_bytes())["shards"])
+        return dict(parse_json(index.read_bytes())["shards"])
     except OSError as error:
         raise DataError(f"{index}: cannot be read ({error.strerror}). Copy it again.") from error
     except (ValueError, KeyError, TypeError) as error:

@@ -12,7 +12,6 @@ bits; samples beyond full scale are clipped.
 """
 
 import io
-import json
 import tarfile
 import warnings
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ import soundfile
 
 from auricle import audio
 from auricle.atomic import file_beside, write_text
+from auricle.config import to_json
 from auricle.data.clips import Clip, Span
 from auricle.data.files import SHARD_INDEX, SHARD_MANIFEST, SHARD_SUFFIX
 from auricle.data.manifest import COLUMNS, Manifest, to_row
@@ -152,7 +152,7 @@ class _Packing:
             "group": clip.group,
             "source": clip.name_in(self.manifest.source),
         }
-        return json.dumps(values, ensure_ascii=False).encode("utf-8", "surrogateescape")
+        return to_json(values).encode("utf-8", "surrogateescape")
 
 
 def encoded(clip: Clip, sample_rate: int) -> tuple[str, bytes]:
@@ -181,7 +181,7 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 def _write_index(path: Path, shards: list[Path], sample_rate: int) -> None:
     sizes = {shard.name: shard.stat().st_size for shard in shards}
     try:
-        write_text(path, json.dumps({"sample_rate": sample_rate, "shards": sizes}, indent=1))
+        write_text(path, to_json({"sample_rate": sample_rate, "shards": sizes}, indent=1))
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror}).") from error
 

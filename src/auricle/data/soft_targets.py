@@ -6,7 +6,6 @@ the C names. A manifest names a row of it: `teacher.safetensors:17`.
 Shapes: N clips the teacher heard, C classes it knows.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from auricle.config import label_text, parse_json, to_json
 from auricle.errors import DataError, unknown_name
 
 
@@ -52,7 +52,7 @@ def open_soft_targets(path: Path) -> SoftTargets:
     try:
         with safe_open(path, framework="pt") as file:
             shape = list(file.get_slice("targets").get_shape())
-            labels = json.loads((file.metadata() or {})["labels"])
+            labels = parse_json((file.metadata() or {})["labels"])
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise DataError(
             f"{path}: not a file of soft targets. Expected a safetensors file with a tensor "
@@ -60,7 +60,7 @@ def open_soft_targets(path: Path) -> SoftTargets:
         ) from error
     if len(shape) != 2 or not isinstance(labels, list) or len(labels) != shape[1]:
         raise DataError(f"{path}: 'targets' has the shape {shape}, which does not fit its labels.")
-    return SoftTargets(path, tuple(labels), shape[0])
+    return SoftTargets(path, tuple(label_text(str(label)) for label in labels), shape[0])
 
 
 def check_rows(named: Iterable[tuple[str, Path, int]]) -> None:
@@ -85,4 +85,4 @@ def check_rows(named: Iterable[tuple[str, Path, int]]) -> None:
 def save_soft_targets(path: Path, targets: Tensor, labels: list[str]) -> None:
     """Write `targets` `(N, C)` and the names of their columns to `path`, as 16-bit floats."""
     stored = {"targets": targets.to(torch.float16).contiguous()}
-    save_file(stored, path, metadata={"labels": json.dumps(labels)})
+    save_file(stored, path, metadata={"labels": to_json(labels)})

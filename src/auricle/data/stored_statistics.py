@@ -5,11 +5,11 @@ are of, and is found only while the manifest is as it was.
 """
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from auricle.config import parse_json, to_json
 from auricle.errors import DataError
 from auricle.features import FilterbankConfig
 
@@ -60,7 +60,7 @@ def write(statistics: StoredStatistics, manifest: Path) -> None:
     """
     path = place_of(manifest)
     try:
-        path.write_text(json.dumps(asdict(statistics), indent=2) + "\n", encoding="utf-8")
+        path.write_text(to_json(asdict(statistics), indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror}).") from error
 
@@ -71,7 +71,7 @@ def find(manifest: Path, split: str | None, front_end: FilterbankConfig) -> Stor
     if not (manifest.is_file() and path.is_file()):
         return None
     try:
-        found = StoredStatistics(**json.loads(path.read_bytes()))
+        found = StoredStatistics(**parse_json(path.read_bytes()))
     except (OSError, ValueError, TypeError):
         return None  # damaged, or of another program: measured again
     asked = (split, settings_of(front_end), digest(manifest))

@@ -14,7 +14,6 @@ label_2, ... Scores have six significant digits, so that small ones keep their o
 """
 
 import contextlib
-import json
 import math
 import os
 from collections.abc import Iterable, Iterator
@@ -27,6 +26,7 @@ from rich.table import Table
 from safetensors.torch import save_file
 
 import auricle
+from auricle.config import to_json
 from auricle.data import Manifest
 from auricle.data.table import write_rows
 from auricle.errors import NAMES_SHOWN, DataError
@@ -120,7 +120,7 @@ def write_predictions(evaluation: Evaluation, folder: Path) -> None:
     write_rows(folder / PREDICTIONS_FILE, list(rows[0]), rows)
     try:
         scores = {"scores": evaluation.scores.contiguous()}
-        save_file(scores, folder / SCORES_FILE, metadata={"labels": json.dumps(evaluation.labels)})
+        save_file(scores, folder / SCORES_FILE, metadata={"labels": to_json(evaluation.labels)})
         (folder / SCORES_FILE).chmod(0o644)  # safetensors writes for the owner alone
     except OSError as error:
         raise DataError(f"{folder}: cannot be written to ({error.strerror}).") from error
@@ -171,11 +171,11 @@ def _json(record: dict[str, Any]) -> str:
     """JSON with a line for each value and for each row of a table."""
     lines = []
     for key, value in record.items():
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text = to_json(value)
         if value and isinstance(value, list) and isinstance(value[0], list | dict):
-            rows = [json.dumps(row, ensure_ascii=False, allow_nan=False) for row in value]
+            rows = [to_json(row) for row in value]
             text = "[\n    " + ",\n    ".join(rows) + "\n  ]"
-        lines.append(f"  {json.dumps(key)}: {text}")
+        lines.append(f"  {to_json(key)}: {text}")
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 

@@ -5,7 +5,6 @@ seed-0-fold-1/   a run as `experiment.run` leaves it, with scores.json of the cl
 summary.json     the scores of all runs; mean and standard deviation over the seeds
 """
 
-import json
 import statistics
 import sys
 from contextlib import nullcontext
@@ -17,6 +16,7 @@ import numpy as np
 
 from auricle import data
 from auricle.atomic import write_text
+from auricle.config import to_json
 from auricle.errors import DataError
 from auricle.experiment import folder
 from auricle.experiment.recipe import Recipe
@@ -89,7 +89,7 @@ def repeat(
         if not is_first:
             return None
         summary = summarize(recipe, scored)
-        write_text(out / SUMMARY_FILE, json.dumps(summary, indent=2) + "\n")
+        write_text(out / SUMMARY_FILE, to_json(summary, indent=2) + "\n")
         return summary
 
 

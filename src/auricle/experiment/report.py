@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from auricle.atomic import write_text
+from auricle.config import to_json
 from auricle.errors import ConfigError
 from auricle.training.history import Record
 
@@ -32,7 +33,7 @@ def write_report(report: Report) -> None:
     """Write `result.json`: with it the run is finished."""
     values: dict[str, Any] = asdict(report)
     del values["folder"]
-    write_text(report.folder / RESULT_FILE, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    write_text(report.folder / RESULT_FILE, to_json(values, indent=2) + "\n")
 
 
 def read_report(folder: Path) -> Report | None:

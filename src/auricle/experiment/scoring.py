@@ -7,6 +7,7 @@ from typing import Any
 
 from auricle import data
 from auricle.atomic import write_text
+from auricle.config import finite, to_json
 from auricle.data import Manifest
 from auricle.errors import DataError
 from auricle.evaluation import evaluate
@@ -53,13 +54,13 @@ def score(recipe: Recipe, folder: Path) -> Scores:
     scores = Scores(
         name,
         clips_of,
-        {key: evaluation.metrics[key] for key in METRICS if key in evaluation.metrics},
+        finite({key: evaluation.metrics[key] for key in METRICS if key in evaluation.metrics}),
         names,
         [clip.group or alone for clip, alone in zip(evaluation.clips, names, strict=True)],
         chosen,
         [label in clip.labels for label, clip in zip(chosen, evaluation.clips, strict=True)],
     )
-    write_text(path, json.dumps(asdict(scores)) + "\n")
+    write_text(path, to_json(asdict(scores)) + "\n")
     return scores
 
 

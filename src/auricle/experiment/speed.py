@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from auricle import models
 from auricle.atomic import write_text
+from auricle.config import to_json
 
 SPEEDS_FILE = "speeds.json"
 TIMED_CLIPS = 16  # in a batch
@@ -43,7 +44,7 @@ def speeds(described: dict[str, Described], path: Path) -> dict[str, float]:
         for name, speed in zip(missing, measured, strict=True):
             kept[name] = {"clips_per_second": speed, "settings": _plain(wanted[name])}
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps({"device": device, "models": kept}, indent=2) + "\n")
+        write_text(path, to_json({"device": device, "models": kept}, indent=2) + "\n")
     return {name: float(kept[name]["clips_per_second"]) for name in described}
 
 

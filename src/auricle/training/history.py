@@ -1,6 +1,5 @@
 """What a run leaves behind, epoch by epoch: numbers in `metrics.jsonl`, weights in folders."""
 
-import json
 import math
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from auricle.atomic import write_text
+from auricle.config import to_json
 from auricle.training.losses import Diverged
 
 METRICS_FILE = "metrics.jsonl"
@@ -111,7 +111,7 @@ class History:
         return True
 
     def _write(self) -> None:
-        lines = [json.dumps(record) + "\n" for record in self.records]
+        lines = [to_json(record) + "\n" for record in self.records]
         write_text(self.folder / METRICS_FILE, "".join(lines))
 
     def _beats(self, record: Record, other: Record) -> bool:

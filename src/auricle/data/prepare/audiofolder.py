@@ -6,12 +6,12 @@ Without, a clip's label is the name of the folder it lies in. What lies in no fo
 no split.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from auricle import audio
+from auricle.config import parse_json
 from auricle.data.manifest import Clip, Manifest
 from auricle.data.prepare.column_names import clip_from, guess
 from auricle.data.prepare.listing import Listing, Request
@@ -82,7 +82,7 @@ def _read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError as error:
             raise DataError(f"{path}, line {number}: not valid JSON ({error}).") from error
         if not isinstance(row, dict):

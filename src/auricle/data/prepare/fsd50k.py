@@ -5,9 +5,9 @@ evaluation set as test. Labels are those of the ground truth (already propagated
 a group is an uploader, where the metadata is there.
 """
 
-import json
 from pathlib import Path
 
+from auricle.config import parse_json
 from auricle.data.manifest import Clip, Manifest
 from auricle.data.prepare.listing import Listing, Request, find_root
 from auricle.data.table import read_rows
@@ -68,7 +68,7 @@ def _uploaders(root: Path) -> dict[str, str]:
         if not path.is_file():
             continue
         try:
-            clips = json.loads(path.read_bytes())
+            clips = parse_json(path.read_bytes())
             found.update({fname: str(clip["uploader"]) for fname, clip in clips.items()})
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(
