@@ -216,7 +216,8 @@ def test_the_gradient_is_clipped(tmp_path):
     assert (free - start).abs().max() > 0.1
 
 
-def test_mixed_precision_reaches_the_model(tmp_path):
+def test_mixed_precision_reaches_the_model(tmp_path, monkeypatch):
+    monkeypatch.setattr("auricle.training.machine.has_bf16_instructions", lambda: True)
     assert run(tmp_path / "mixed", precision="bf16-mixed").toy.dtype is torch.bfloat16
     assert run(tmp_path / "single").toy.dtype is torch.float32
 

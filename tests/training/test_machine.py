@@ -131,7 +131,8 @@ def ask(tmp_path, machine: Machine, **settings) -> None:
         fit(Toy(), feeds, config(**settings), history, 0, machine)
 
 
-def test_settings_reach_the_trainer(asked, tmp_path):
+def test_settings_reach_the_trainer(asked, tmp_path, monkeypatch):
+    monkeypatch.setattr("auricle.training.machine.has_bf16_instructions", lambda: True)
     ask(tmp_path, Machine("cpu", 2, 3), accumulate=2, gradient_clip=0.5, precision="bf16-mixed")
     expected = {
         "accelerator": "cpu",
@@ -144,6 +145,24 @@ def test_settings_reach_the_trainer(asked, tmp_path):
         "limit_val_batches": 0,
     }
     assert {name: asked[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("has_bf16", [True, False])
+def test_bf16_is_left_where_the_cpu_has_no_instructions_for_it(
+    asked, tmp_path, monkeypatch, capsys, has_bf16
+):
+    monkeypatch.setattr("auricle.training.machine.has_bf16_instructions", lambda: has_bf16)
+    used = "bf16-mixed" if has_bf16 else "32-true"
+    ask(tmp_path, Machine("cpu"), precision="auto")
+    assert (asked["precision"], capsys.readouterr().err) == (used, "")
+    ask(tmp_path, Machine("cpu"), precision="bf16-mixed")
+    said = (
+        "training.precision: this CPU has no instructions for bf16-mixed, which would be up to 60 "
+        "times slower; training in 32-true.\n"
+    )
+    assert (asked["precision"], capsys.readouterr().err) == (used, "" if has_bf16 else said)
+    ask(tmp_path, Machine("cpu"), precision="32-true")
+    assert asked["precision"] == "32-true"
 
 
 def test_shared_weights_reach_the_trainer(asked, tmp_path, monkeypatch):

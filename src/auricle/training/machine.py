@@ -1,6 +1,7 @@
 """The machine that a run is trained on: no part of a recipe, for results do not depend on it."""
 
 import os
+import platform
 import sys
 from dataclasses import dataclass
 from typing import Literal
@@ -63,6 +64,20 @@ class Machine:
         unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
         return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 3)
 
+    def precision(self, wanted: str) -> str:
+        """The precision to train in where a recipe has `wanted`.
+
+        bf16-mixed is refused by nothing, but a CPU without instructions for it is up to 60 times
+        slower with it than in float32, which is then used.
+        """
+        if wanted not in ("auto", "bf16-mixed"):
+            return wanted
+        if self.kind == "cpu":
+            return "bf16-mixed" if has_bf16_instructions() else "32-true"
+        if wanted == "auto" and (self.kind == "mps" or not torch.cuda.is_bf16_supported(False)):
+            return "32-true"
+        return "bf16-mixed"
+
     def check(self, config: TrainingConfig) -> None:
         """Refuse what this machine cannot do.
 
@@ -73,6 +88,14 @@ class Machine:
         _check_devices(self)
         _check_launch(self)
         _check_settings(self, config)
+
+
+def has_bf16_instructions() -> bool:
+    """Whether this CPU multiplies bf16 numbers by instructions of its own."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    # The same question to oneDNN is answered with yes by any AVX-512, which is slow at it.
+    return bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def _check_names(machine: Machine) -> None:

@@ -23,7 +23,8 @@ class TrainingConfig(Settings):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     optimizer: OptimizerConfig
     schedule: dict[str, Any] = Field(default={"name": "warmup_cosine"}, validate_default=True)
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    # auto: bf16-mixed where the device has instructions for it, else 32-true.
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "32-true"
     gradient_clip: float = Field(default=0.0, ge=0)  # largest norm of the gradient; 0: no limit
     # balanced: every label is drawn as often; square_root: half way (on a logarithmic scale) to it;
     # length: a recording as often as crops fit into it.
