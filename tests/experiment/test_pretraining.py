@@ -162,9 +162,9 @@ def test_a_resume_with_another_objective_is_refused(sounds, tmp_path, monkeypatc
     assert str(caught.value) == (
         f"{tmp_path / 'run'}: holds a run of another recipe: pretraining.objective.name is "
         "self_distillation there and masked_reconstruction here; pretraining.objective.block is 2 "
-        "there and 1 here; pretraining.objective.clones is 2 there and None here; and 10 more. Go "
-        f"on with that run's own recipe (auricle pretrain --resume {tmp_path / 'run'}), or choose "
-        "another --out."
+        "there and None here; pretraining.objective.clones is 2 there and None here; and 10 more. "
+        f"Go on with that run's own recipe (auricle pretrain --resume {tmp_path / 'run'}), or "
+        "choose another --out."
     )
 
 

@@ -137,9 +137,9 @@ def test_chosen_tokens_meet_only_each_other_and_cls():
     places = torch.tensor([0, 4, 5, 10, 21])  # with cls in front
     mask = torch.zeros(33, dtype=torch.bool)
     mask[places] = True
-    among_all = model.encoder(model._with_cls(patches), mask[None, None, None])
+    among_all = model.encoder(model.with_prefix(patches), mask[None, None, None])
     kept = torch.tensor([chosen, chosen])
-    alone = model.encode_patches(patches[:, chosen], dataclasses.replace(layout, kept=kept))
+    alone = model.encode_patches(patches[:, chosen], dataclasses.replace(layout, visible_ids=kept))
     torch.testing.assert_close(alone, among_all[:, places], rtol=0, atol=2e-5)
 
 

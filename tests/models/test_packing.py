@@ -76,7 +76,7 @@ def test_time_major_unpack_is_the_inverse_of_pack():
 
 def test_some_time_major_tokens_find_their_places():
     layout = TimeMajorLayout(num_prefix=0, rows=2, columns=3, column_counts=None)
-    some = dataclasses.replace(layout, kept=torch.tensor([[1, 4, -1]]))
+    some = dataclasses.replace(layout, visible_ids=torch.tensor([[1, 4, -1]]))
     grid = numbered(1, 2, 3) + 7
     tokens = some.pack(grid)
     assert tokens[0, :, 0].tolist() == [107, 9, 0]

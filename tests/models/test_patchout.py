@@ -60,7 +60,7 @@ def test_every_patch_is_left_out_equally_often():
     torch.manual_seed(0)
     layout = TokenLayout(0, 2, 5, None)
     tokens = layout.pack(torch.zeros(4000, 2, 5, 1))
-    kept = leave_out(tokens, layout, 0.4)[1].kept
+    kept = leave_out(tokens, layout, 0.4)[1].visible_ids
     shares = kept.flatten().bincount() / 4000
     torch.testing.assert_close(shares, torch.full((10,), 0.6), atol=0.04, rtol=0)
 

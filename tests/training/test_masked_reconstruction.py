@@ -5,6 +5,8 @@ import torch
 from torch.nn import functional as F
 
 from auricle import models
+from auricle.config import from_dict
+from auricle.errors import ConfigError
 from auricle.training import masked_reconstruction as module
 from auricle.training.masked_reconstruction import (
     MaskedReconstruction,
@@ -65,8 +67,12 @@ def test_both_parts_are_those_of_a_plain_loop(kind, monkeypatch):
     built = objective(kind).eval()
     features = torch.randn(3, 48, 32, dtype=torch.float64)
     drawn = []
-    keep = module.draw_kept
-    monkeypatch.setattr(module, "draw_kept", lambda *given: drawn.append(keep(*given)) or drawn[0])
+    keep = module.draw_visible
+    monkeypatch.setattr(
+        module,
+        "draw_visible",
+        lambda *given, **masks: drawn.append(keep(*given, **masks)) or drawn[0],
+    )
     terms = built(features, None)
     generative, discriminative = plain(built, features, drawn[0])
     found = terms.parts
@@ -79,7 +85,7 @@ def test_clips_of_other_lengths_and_their_padding_have_no_influence(monkeypatch)
     built = objective().eval().float()
     features = torch.randn(2, 64, 32)
     kept = torch.tensor([[0, 5, 9, 15], [1, 7, -1, -1]])
-    monkeypatch.setattr(module, "draw_kept", lambda *given: kept)
+    monkeypatch.setattr(module, "draw_visible", lambda *given, **masks: kept)
     together = built(features, torch.tensor([64, 32]))
     louder = features.clone()
     louder[1, 32:] = 100.0
@@ -112,3 +118,31 @@ def test_the_loss_is_in_32_bits_where_layers_have_16(dtype):
     with torch.autocast("cpu", dtype=dtype):
         terms = built(torch.randn(2, 48, 32), None)
     assert {part.dtype for part in (terms.loss, *terms.parts.values())} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("values", "masks"),
+    [
+        ({}, {"chunk": (3, 5)}),
+        ({"chunk": [2, 4]}, {"chunk": (2, 4)}),
+        ({"block": 1}, {"block": 1}),
+        ({"block": 2, "chunk": None}, {"block": 2}),
+    ],
+)
+def test_masks_are_chunks_as_mae_asts_unless_a_block_is_given(values, masks):
+    read = from_dict(MaskedReconstructionConfig, values, "objective")
+    assert read.masks == masks
+    assert from_dict(MaskedReconstructionConfig, read.to_dict(), "objective") == read
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"block": 2, "chunk": [3, 5]}, "chunk and block cannot be given together; choose one."),
+        ({"chunk": [5, 3]}, "chunk (5, 3) must be a range, the smaller side first."),
+    ],
+)
+def test_impossible_masks_are_refused(values, message):
+    with pytest.raises(ConfigError) as caught:
+        from_dict(MaskedReconstructionConfig, values, "objective")
+    assert str(caught.value) == f"objective: {message}"

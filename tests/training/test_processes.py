@@ -130,15 +130,15 @@ def test_only_the_first_process_speaks_and_writes(shared):
 # Masks and noise are drawn by each process for itself; without chance both must learn the same.
 WITHOUT_CHANCE = """
 import torch
-from auricle.models.patch_masks import PADDING, num_kept
+from auricle.models.patch_masks import PADDING, num_visible
 from auricle.training import self_distillation
 
 def first_kept(valid, layout, hidden_share, block):
-    counts = torch.tensor([num_kept(count, hidden_share) for count in valid.sum(dim=1).tolist()])
+    counts = torch.tensor([num_visible(count, hidden_share) for count in valid.sum(dim=1).tolist()])
     places = torch.arange(int(counts.max()))
     return torch.where(places < counts[:, None], places, PADDING)
 
-self_distillation.draw_kept = first_kept
+self_distillation.draw_visible = first_kept
 self_distillation.NOISE = 0.0
 """
 
@@ -164,7 +164,7 @@ def pretraining(folder) -> str:
 def test_two_processes_pretrain_as_one_does(folder, pretraining, monkeypatch):
     from auricle.training import self_distillation
 
-    for name in ("draw_kept", "NOISE"):  # put back what the next line changes
+    for name in ("draw_visible", "NOISE"):  # put back what the next line changes
         monkeypatch.setattr(self_distillation, name, getattr(self_distillation, name))
     exec(WITHOUT_CHANCE, {})
     with pytest.warns(UserWarning, match="^skipped: "):

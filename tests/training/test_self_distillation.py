@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from auricle import models
 from auricle.data import Batch
 from auricle.errors import TrainingWarning
-from auricle.models.patch_masks import clones_of, draw_kept
+from auricle.models.patch_masks import draw_visible, repeat_clips
 from auricle.training import pretraining
 from auricle.training import self_distillation as module
 from auricle.training.objective import deviation, relative_deviation
@@ -108,7 +108,7 @@ def test_the_loss_is_that_of_a_plain_loop(kind, monkeypatch):
     built = objective(kind).eval()
     features = torch.randn(BATCH_SIZE, 64, 32, dtype=torch.float64)
     drawn = {}
-    normal, keep = torch.randn, module.draw_kept
+    normal, keep = torch.randn, module.draw_visible
 
     def noise(*sizes, **options):
         drawn["noise"] = normal(*sizes, **{**options, "dtype": torch.float64})
@@ -118,7 +118,7 @@ def test_the_loss_is_that_of_a_plain_loop(kind, monkeypatch):
         drawn["kept"] = keep(*arguments)
         return drawn["kept"]
 
-    monkeypatch.setattr(module, "draw_kept", noted)
+    monkeypatch.setattr(module, "draw_visible", noted)
     monkeypatch.setattr(module.torch, "randn", noise)
     terms = built(features, None)
     monkeypatch.undo()
@@ -132,7 +132,7 @@ def test_the_loss_is_that_of_a_plain_loop(kind, monkeypatch):
 def terms_of(built, features, counts, kept, noise):
     """The terms with these kept patches and this noise, instead of new ones."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(module, "draw_kept", lambda *given: kept)
+        patched.setattr(module, "draw_visible", lambda *given: kept)
         patched.setattr(module.torch, "randn", lambda *sizes, **options: noise)
         return built(features, counts)
 
@@ -146,9 +146,9 @@ def test_the_loss_of_a_clip_is_the_same_alone_and_beside_longer_ones(kind):
     for clip, count in zip(features, counts, strict=True):
         clip[count:] = 100.0  # beyond the clip
     _, layout = built.student.patchify(features, counts)
-    clones = clones_of(layout, built.config.clones)
+    clones = repeat_clips(layout, built.config.clones)
     valid = clones.valid(features.device)
-    kept = draw_kept(valid, clones, built.config.hidden_share, built.config.block)
+    kept = draw_visible(valid, clones, built.config.hidden_share, built.config.block)
     noise = torch.randn(*valid.shape, SMALL["width"], dtype=torch.float64)
     together = terms_of(built, features, counts, kept, noise)
     for index, count in enumerate(counts):

@@ -11,7 +11,7 @@ from auricle.experiment.recipe import Recipe
 from auricle.inference import TorchEngine
 from auricle.models import PatchTransformer
 from auricle.models.decoders import TransformerDecoderConfig
-from auricle.models.patch_masks import num_kept
+from auricle.models.patch_masks import num_visible
 from auricle.training import Pretraining, PretrainingConfig, ProbeDataConfig, build_objective
 from auricle.training.processes import is_first
 
@@ -73,7 +73,7 @@ def _check_shortest(recipe: Recipe, settings: PretrainingConfig, student: PatchT
     frames = max(recipe.front_end.padding.frames, student.config.shortest_frames)
     patches = student.num_tokens(frames) - len(student.prefix_tokens)
     try:
-        num_kept(patches, settings.objective.hidden_share)
+        num_visible(patches, settings.objective.hidden_share)
     except ConfigError as error:
         raise ConfigError(
             f"front_end.padding.frames: the shortest clip would have {frames} frames. {error}"

@@ -1,6 +1,6 @@
-"""Which patches a masked student sees, and how tokens go there and back.
+"""Which patches a masked student sees, and how its tokens go back among the masked ones.
 
-Shapes: B clips, N patch places, K of them kept, D width; R students (clones) hear each clip.
+Shapes: B clips, N patches, K of them visible, D width; R students (clones) see each clip.
 """
 
 import dataclasses
@@ -8,93 +8,130 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from auricle.errors import ConfigError
 from auricle.models.patches import TokenLayout
 from auricle.padding import inside
 
-PADDING = -1  # in place of a patch that a shorter clip does not have
+PADDING = -1  # in place of the index of a patch that a shorter clip does not have
+BLOCK_SURPLUS = 0.07  # Parity: EAT's mask_prob_adjust, as blocks overlap and are cut at the edges
+
+Range = tuple[int, int]
 
 
-def num_kept(num_patches: int, hidden_share: float) -> int:
-    """Of `num_patches` those that stay; 102 of 512 where a share of 0.8 is hidden.
+def num_visible(num_patches: int, hidden_share: float) -> int:
+    """Of `num_patches` those that stay; 102 of 512 where a share of 0.8 is masked.
 
     Raises:
-        ConfigError: nothing would be left, or nothing hidden.
+        ConfigError: nothing would be left, or nothing masked.
     """
-    kept = math.floor(num_patches * (1 - hidden_share) + 1e-6)
-    if not 0 < kept < num_patches:
+    visible = math.floor(num_patches * (1 - hidden_share) + 1e-6)
+    if not 0 < visible < num_patches:
         raise ConfigError(
-            f"hidden_share {hidden_share:g} of a clip of {num_patches} patches leaves {kept} to "
+            f"hidden_share {hidden_share:g} of a clip of {num_patches} patches leaves {visible} to "
             "see: a student must see one at least, and one must be hidden. Use longer clips, or "
             "another share."
         )
-    return kept
+    return visible
 
 
-def draw_kept(valid: Tensor, layout: TokenLayout, hidden_share: float, block: int) -> Tensor:
-    """Places of the patches that are kept, `(B, K)` in order, then `PADDING`.
+def draw_visible(
+    valid: Tensor,
+    layout: TokenLayout,
+    hidden_share: float,
+    block: int = 1,
+    chunk: Range | None = None,
+) -> Tensor:
+    """Indices of the patches that stay visible, `(B, K)` in order, then `PADDING`.
 
-    Inverse block masks of data2vec 2.0 (Baevski et al. 2023, section 3.2), as EAT uses them: what
-    is kept stands together, so that what is hidden cannot be guessed from next to it. Blocks of
-    `block` x `block` patches around random patches, cut at the edges; as many as hold what is to be
-    kept. Then single patches are dropped or added at random, until their number is `num_kept`
-    exactly. With a block of 1 all are drawn alone. All draws come from the device's global
-    generator.
+    Each clip keeps `num_visible` of its own. All draws come from the device's global generator.
 
     Args:
-        valid: the places that hold a patch of their clip, `(B, N)`.
+        valid: which patches belong to their clip, `(B, N)`.
+        block: visible patches come in blocks of `block` x `block` around random patches, cut at the
+            edges, so that what is masked cannot be guessed from next to it; then single patches are
+            dropped or added at random. Source: the inverse block masks of data2vec 2.0 (Baevski et
+            al. 2023, section 3.2), as EAT has them. 1: each patch is drawn alone.
+        chunk: instead, masked patches come in squares down and to the right of random patches, cut
+            at the edges, until they are enough; the side of a clip's squares is drawn from this
+            range. Source: MAE-AST (Baade et al. 2022), as released, after SSAST. There the squares
+            go on in the next row, and a batch shares one mask.
 
     Raises:
         ConfigError: a clip is too short for the share.
     """
-    device, places = valid.device, valid.shape[1]
-    counts = [num_kept(count, hidden_share) for count in valid.sum(dim=1).tolist()]
-    # Patches in blocks first, then others, each in random order; padding comes last.
-    order = _in_blocks(valid, layout, counts, block) + _draws(valid)
-    ranked = order.masked_fill(~valid, -1).argsort(dim=1, descending=True)[:, : max(counts)]
-    own = inside(torch.tensor(counts, device=device), max(counts))
-    kept = ranked.masked_fill(~own, places).sort(dim=1).values
-    return kept.masked_fill(kept == places, PADDING)
+    counts = [num_visible(count, hidden_share) for count in valid.sum(dim=1).tolist()]
+    if chunk is None:
+        priority = _in_blocks(valid, layout, hidden_share, block)
+    else:
+        priority = -_first_chunk(valid, layout, chunk)
+    # Within one priority in random order; padding comes last.
+    order = priority + _draws(valid)
+    ranked = order.masked_fill(~valid, -torch.inf).argsort(dim=1, descending=True)
+    own = inside(torch.tensor(counts, device=valid.device), max(counts))
+    size = valid.shape[1]
+    visible = ranked[:, : max(counts)].masked_fill(~own, size).sort(dim=1).values
+    return visible.masked_fill(visible == size, PADDING)
 
 
-def clones_of(layout: TokenLayout, clones: int) -> TokenLayout:
-    """The places of a batch in which every clip stands `clones` times in a row."""
+def repeat_clips(layout: TokenLayout, clones: int) -> TokenLayout:
+    """The layout of a batch in which every clip is `clones` times in a row."""
     counts = layout.column_counts
     repeated = None if counts is None else counts.repeat_interleave(clones)
     return dataclasses.replace(layout, column_counts=repeated)
 
 
-def put_back(tokens: Tensor, kept: Tensor, others: Tensor) -> Tensor:
-    """`others` `(B, N, D)` with `tokens` `(B, K, D)` at the places `kept`."""
-    num_places = others.shape[1]
-    full = torch.cat([others, others[:, :1]], dim=1)  # one place more, which takes the padding
-    target = kept.masked_fill(kept < 0, num_places)[..., None].expand_as(tokens)
-    return full.scatter(1, target, tokens.to(full.dtype))[:, :num_places]
+def scatter_tokens(tokens: Tensor, visible_ids: Tensor, others: Tensor) -> Tensor:
+    """`others` `(B, N, D)` with `tokens` `(B, K, D)` in place of those with `visible_ids`."""
+    size = others.shape[1]
+    full = torch.cat([others, others[:, :1]], dim=1)  # one token more, which takes the padding
+    target = visible_ids.masked_fill(visible_ids < 0, size)[..., None].expand_as(tokens)
+    return full.scatter(1, target, tokens.to(full.dtype))[:, :size]
 
 
-def hidden_places(valid: Tensor, kept: Tensor) -> Tensor:
-    """Where a clip has a patch that is not kept, `(B, N)`."""
-    seen = torch.zeros(len(valid), valid.shape[1] + 1, dtype=torch.bool, device=valid.device)
-    seen = seen.scatter(1, kept.masked_fill(kept < 0, valid.shape[1]), value=True)
+def is_masked(valid: Tensor, visible_ids: Tensor) -> Tensor:
+    """Whether a patch belongs to its clip and is not visible, `(B, N)`."""
+    size = valid.shape[1]
+    seen = torch.zeros(len(valid), size + 1, dtype=torch.bool, device=valid.device)
+    seen = seen.scatter(1, visible_ids.masked_fill(visible_ids < 0, size), value=True)
     return valid & ~seen[:, :-1]
 
 
-def _in_blocks(valid: Tensor, layout: TokenLayout, counts: list[int], block: int) -> Tensor:
-    """1 where a patch stands in one of its clip's blocks, else 0: `(B, N)`."""
+def _in_blocks(valid: Tensor, layout: TokenLayout, hidden_share: float, block: int) -> Tensor:
+    """1 where a patch is in one of its clip's blocks, else 0: `(B, N)`."""
     device = valid.device
-    if block == 1:  # A patch alone is no block: the random order of all is the draw
+    if block == 1:  # a patch alone is no block: the random order of all is the draw
         return torch.zeros(valid.shape, device=device)
-    numbers = torch.tensor([math.ceil(count / block**2) for count in counts], device=device)
-    most = int(numbers.max())
+    share = (1 - hidden_share + BLOCK_SURPLUS) / block**2
+    # Parity: rounded down, 5 blocks of 5 x 5 for 512 patches and 2 for 256; one at least is ours.
+    numbers = [max(1, math.floor(count * share)) for count in valid.sum(dim=1).tolist()]
     centres = _draws(valid).masked_fill(~valid, -1)
-    centres = centres.topk(min(most, valid.shape[1])).indices  # (B, blocks)
-    near = inside(numbers, centres.shape[1])[..., None]
+    centres = centres.topk(min(max(numbers), valid.shape[1])).indices  # (B, blocks)
+    near = inside(torch.tensor(numbers, device=device), centres.shape[1])[..., None]
     for coordinate in layout.coordinates(device):
         own = coordinate.expand(valid.shape)
-        apart = own[:, None] - own.gather(1, centres)[..., None]  # (B, blocks, N)
-        near = near & (apart >= -(block // 2)) & (apart < block - block // 2)
+        distance = own[:, None] - own.gather(1, centres)[..., None]  # (B, blocks, N)
+        near = near & (distance >= -(block // 2)) & (distance < block - block // 2)
     return near.any(dim=1).float()
+
+
+def _first_chunk(valid: Tensor, layout: TokenLayout, chunk: Range) -> Tensor:
+    """For each patch, how early a square covers it: the sooner the larger, `(B, N)` from 1 to N.
+
+    A square starts at every patch, in random order; those that come too late are never masked.
+    """
+    smallest, largest = chunk
+    starts = _draws(valid).masked_fill(~valid, -1).argsort(dim=1).argsort(dim=1) + 1
+    starts = starts.float().masked_fill(~valid, 0)
+    grid = layout.unpack(starts[..., None]).permute(0, 3, 1, 2)  # (B, 1, F, C)
+    sides = torch.randint(smallest, largest + 1, (len(valid),), device=valid.device)
+    covered = torch.zeros_like(grid)
+    for side in range(smallest, largest + 1):
+        before = F.pad(grid, (side - 1, 0, side - 1, 0))
+        pooled = F.max_pool2d(before, side, stride=1)
+        covered = torch.where((sides == side)[:, None, None, None], pooled, covered)
+    return layout.pack(covered.permute(0, 2, 3, 1))[..., 0]
 
 
 def _draws(valid: Tensor) -> Tensor:

@@ -187,25 +187,25 @@ class TokenLayout:
     Attributes:
         columns: of the longest clip.
         column_counts: columns that belong to each clip `(B,)`, or None where all do.
-        kept: with Patchout or masks, the indices of the patches that are still there, in order and
-            then -1 for padding `(B, N)`; else None. Without `column_counts` nothing is padding.
+        visible_ids: with Patchout or masks, the indices of the patches in the sequence, in order
+            and then -1 for padding `(B, N)`; else None. Without `column_counts` nothing is padding.
     """
 
     num_prefix: int
     rows: int
     columns: int
     column_counts: Tensor | None
-    kept: Tensor | None = None
+    visible_ids: Tensor | None = None
 
     @property
     def num_patches(self) -> int:
         """Patches in the sequence, padding included."""
-        return self.rows * self.columns if self.kept is None else self.kept.shape[1]
+        return self.rows * self.columns if self.visible_ids is None else self.visible_ids.shape[1]
 
     def valid(self, device: torch.device) -> Tensor:
         """Which patch tokens belong to their clip: `(B, N)`, or `(1, N)` where all do."""
-        if self.kept is not None:
-            return self.kept >= 0
+        if self.visible_ids is not None:
+            return self.visible_ids >= 0
         if self.column_counts is None:
             return torch.ones(1, self.num_patches, dtype=torch.bool, device=device)
         return inside(self.rows * self.column_counts, self.num_patches)
@@ -227,7 +227,7 @@ class TokenLayout:
     def pack(self, grid: Tensor) -> Tensor:
         """Patches on the grid `(B, F, C, D)` to sequences `(B, N, D)`, then zeros."""
         tokens = grid.flatten(1, 2)
-        if self.column_counts is None and self.kept is None:
+        if self.column_counts is None and self.visible_ids is None:
             return tokens
         valid = self.valid(grid.device)
         source = self._grid_indices(grid.device).masked_fill(~valid, 0)
@@ -235,7 +235,7 @@ class TokenLayout:
 
     def unpack(self, tokens: Tensor) -> Tensor:
         """The inverse of `pack`: `(B, N, D)` to `(B, F, C, D)`, zeros where a clip has no patch."""
-        if self.kept is not None:
+        if self.visible_ids is not None:
             return self._scatter(tokens)
         if self.column_counts is None:
             return tokens.unflatten(1, (self.rows, self.columns))
@@ -257,8 +257,8 @@ class TokenLayout:
 
     def _indices(self, device: torch.device) -> Tensor:
         """Number of each patch in the order of its clip's own grid, `(B, N)` or `(1, N)`."""
-        if self.kept is not None:
-            return self.kept.clamp(min=0)
+        if self.visible_ids is not None:
+            return self.visible_ids.clamp(min=0)
         return torch.arange(self.num_patches, device=device)[None]
 
     def _grid_indices(self, device: torch.device) -> Tensor:
@@ -275,12 +275,12 @@ class TimeMajorLayout(TokenLayout):
         return indices % self.rows, indices // self.rows
 
     def pack(self, grid: Tensor) -> Tensor:
-        if self.kept is not None:
+        if self.visible_ids is not None:
             return super().pack(grid)
         return self._clear(grid.transpose(1, 2).flatten(1, 2))
 
     def unpack(self, tokens: Tensor) -> Tensor:
-        if self.kept is not None:
+        if self.visible_ids is not None:
             return super().unpack(tokens)
         return self._clear(tokens).unflatten(1, (self.columns, self.rows)).transpose(1, 2)
 
@@ -291,22 +291,25 @@ class TimeMajorLayout(TokenLayout):
         return tokens.masked_fill(~self.valid(tokens.device)[..., None], 0)
 
 
-def take(patches: Tensor, layout: TokenLayout, kept: Tensor) -> tuple[Tensor, TokenLayout]:
-    """Gather from patches `(B, N, D)` those with the indices `kept` `(B * R, K)`, -1 for padding.
+def gather_tokens(
+    patches: Tensor, layout: TokenLayout, visible_ids: Tensor
+) -> tuple[Tensor, TokenLayout]:
+    """Of patches `(B, N, D)` those with `visible_ids` `(B * R, K)`, -1 for padding, and a layout.
 
     Args:
         layout: of B * R clips, each of the B clips R times in a row.
     """
     # Speed: gathered from the clips themselves, without a copy of each for every clone.
-    source = kept.clamp(min=0).view(len(patches), -1, 1).expand(-1, -1, patches.shape[2])
-    chosen = patches.gather(1, source).view(*kept.shape, patches.shape[2])
-    return chosen.masked_fill((kept < 0)[..., None], 0), dataclasses.replace(layout, kept=kept)
+    source = visible_ids.clamp(min=0).view(len(patches), -1, 1).expand(-1, -1, patches.shape[2])
+    tokens = patches.gather(1, source).view(*visible_ids.shape, patches.shape[2])
+    tokens = tokens.masked_fill((visible_ids < 0)[..., None], 0)
+    return tokens, dataclasses.replace(layout, visible_ids=visible_ids)
 
 
 def leave_out(tokens: Tensor, layout: TokenLayout, share: float) -> tuple[Tensor, TokenLayout]:
     """Patchout: patches `(B, N, D)` without a random `share` of each clip's own, `(B, K, D)`.
 
-    What is kept stays in order; of every clip that is at least one patch. Drawn for each clip from
+    The others stay in order, at least one of every clip. Drawn for each clip from
     the global generator of the tokens' device. Source: Koutini et al. 2022 (PaSST), section 2.3,
     unstructured: taken out of the sequence after positions were added, so that attention and MLPs
     have less to compute.
@@ -316,19 +319,19 @@ def leave_out(tokens: Tensor, layout: TokenLayout, share: float) -> tuple[Tensor
         counts = [layout.num_patches]
     else:
         counts = (layout.rows * layout.column_counts).tolist()
-    num_kept = [max(1, round(count * (1 - share))) for count in counts]
-    return take(tokens, layout, _draw(valid, num_kept))
+    num_visible = [max(1, round(count * (1 - share))) for count in counts]
+    return gather_tokens(tokens, layout, _draw(valid, num_visible))
 
 
-def _draw(valid: Tensor, num_kept: list[int]) -> Tensor:
-    """Random valid indices of each clip in rising order, then -1: `(B, max(num_kept))`."""
+def _draw(valid: Tensor, num_visible: list[int]) -> Tensor:
+    """Random valid indices of each clip in rising order, then -1: `(B, max(num_visible))`."""
     size = valid.shape[1]
     draws = torch.rand(valid.shape, device=valid.device, dtype=torch.float32)
     draws = draws.masked_fill(~valid, 2.0)  # padding comes last
-    indices = draws.argsort(dim=1)[:, : max(num_kept)]
-    if min(num_kept) == max(num_kept):
+    indices = draws.argsort(dim=1)[:, : max(num_visible)]
+    if min(num_visible) == max(num_visible):
         return indices.sort(dim=1).values
-    own = inside(torch.tensor(num_kept, device=valid.device), max(num_kept))
+    own = inside(torch.tensor(num_visible, device=valid.device), max(num_visible))
     indices = indices.masked_fill(~own, size).sort(dim=1).values
     return indices.masked_fill(indices == size, -1)
 

@@ -1,25 +1,26 @@
-"""Masked reconstruction: a student that sees a quarter of a clip says what the hidden patches are.
+"""Masked reconstruction: a student that sees a quarter of a clip predicts the masked patches.
 
-MAE-AST (Baade, Peng, Harwath 2022, arXiv 2203.16691): the encoder hears visible patches only, a
-small decoder all places. The numbers of a patch are to be said (generative), and, as SSAST (Gong
-et al. 2022) does too, which of the clip's hidden patches it is (discriminative).
+MAE-AST (Baade, Peng, Harwath 2022, arXiv 2203.16691): the encoder sees visible patches only, a
+small decoder all. The values of a masked patch are predicted (generative), and which of the clip's
+masked patches it is (discriminative); both losses, and masks in chunks, are from SSAST (Gong et al.
+2022), whose encoder sees mask tokens, too: that is not built here.
 
 Shapes: B clips, N patch places, D width, Q numbers of a patch.
 """
 
 import math
-from typing import Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from auricle.config import Settings
 from auricle.models import PatchTransformer
 from auricle.models.decoders import TransformerDecoder, TransformerDecoderConfig, fresh_token
-from auricle.models.patch_masks import draw_kept, hidden_places, put_back
-from auricle.models.patches import take
+from auricle.models.patch_masks import draw_visible, is_masked, scatter_tokens
+from auricle.models.patches import gather_tokens
 from auricle.training.objective import (
     Objective,
     Terms,
@@ -28,16 +29,38 @@ from auricle.training.objective import (
     widened,
 )
 
+MAE_AST_CHUNK = (3, 5)
+
 
 class MaskedReconstructionConfig(Settings):
     """Settings of masked reconstruction; the defaults are MAE-AST's."""
 
     name: Literal["masked_reconstruction"] = "masked_reconstruction"
     hidden_share: float = Field(0.75, gt=0, lt=1)
-    block: int = Field(1, ge=1)  # patches on a side of what is kept together; 1: each on its own
+    # Masked patches come in squares with a side from this range; None: from 3 to 5, as in MAE-AST's
+    # patch model, unless `block` is given.
+    chunk: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
+    # Instead, visible patches come in squares of this side; 1: each is drawn alone, as in MAE-AST's
+    # frame model.
+    block: int | None = Field(None, ge=1)
     reconstruction: float = Field(10.0, ge=0)  # weights of the two parts
     discrimination: float = Field(1.0, ge=0)
     decoder: TransformerDecoderConfig = TransformerDecoderConfig()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.chunk and self.block:
+            raise ValueError("chunk and block cannot be given together; choose one")
+        if self.chunk and self.chunk[0] > self.chunk[1]:
+            raise ValueError(f"chunk {self.chunk} must be a range, the smaller side first")
+        return self
+
+    @property
+    def masks(self) -> dict[str, Any]:
+        """What `draw_visible` is told of blocks and chunks."""
+        if self.block:
+            return {"block": self.block}
+        return {"chunk": self.chunk or MAE_AST_CHUNK}
 
 
 class MaskedReconstruction(Objective):
@@ -65,12 +88,12 @@ class MaskedReconstruction(Objective):
         config = self.config
         patches, layout = self.student.patchify(features, frame_counts)
         valid = layout.valid(patches.device).expand(patches.shape[:2])
-        kept = draw_kept(valid, layout, config.hidden_share, config.block)
-        encoded = self.student.encode_patches(*take(patches, layout, kept))
+        visible = draw_visible(valid, layout, config.hidden_share, **config.masks)
+        encoded = self.student.encode_patches(*gather_tokens(patches, layout, visible))
         seen = encoded[:, layout.num_prefix :]
         others = self.hidden_token.expand(*valid.shape, -1)
-        decoded = self.decoder(put_back(seen, kept, others), layout)
-        hidden = hidden_places(valid, kept)
+        decoded = self.decoder(scatter_tokens(seen, visible, others), layout)
+        hidden = is_masked(valid, visible)
         wanted = layout.pack(self.student.patches.cut(features)[:, :, : layout.columns])
         said = widened(self.reconstruct(decoded))
         generative = _mean((said - wanted).square().mean(dim=2), hidden)
@@ -80,7 +103,7 @@ class MaskedReconstruction(Objective):
             parts=self.named(generative, discriminative),
             target_deviation=deviation(wanted[valid]),
             prediction_deviation=deviation(said[hidden]),
-            embedding_deviation=relative_deviation(seen[kept >= 0]),
+            embedding_deviation=relative_deviation(seen[visible >= 0]),
         )
 
 

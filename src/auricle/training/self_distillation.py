@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from auricle.config import Settings
 from auricle.models import PatchTransformer
 from auricle.models.decoders import ConvDecoder, ConvDecoderConfig
-from auricle.models.patch_masks import clones_of, draw_kept, hidden_places, put_back
-from auricle.models.patches import take
+from auricle.models.patch_masks import draw_visible, is_masked, repeat_clips, scatter_tokens
+from auricle.models.patches import gather_tokens
 from auricle.training.objective import (
     Objective,
     Terms,
@@ -36,7 +36,7 @@ class SelfDistillationConfig(Settings):
 
     name: Literal["self_distillation"] = "self_distillation"
     hidden_share: float = Field(0.8, gt=0, lt=1)
-    block: int = Field(5, ge=1)  # patches on a side of what is kept together
+    block: int = Field(5, ge=1)  # patches on a side of what is visible together
     clones: int = Field(16, ge=1)  # students a clip
     utterance: float = Field(1.0, ge=0)  # weight of the clip's loss; ASDA: 0.5
     first_decay: float = Field(0.9998, ge=0, le=1)  # of the teacher's average
@@ -78,13 +78,14 @@ class SelfDistillation(Objective):
         patches, layout = self.student.patchify(features, frame_counts)
         valid = layout.valid(patches.device).expand(patches.shape[:2])
         targets = self._targets(features, frame_counts, valid)
-        clones, places = valid.repeat_interleave(config.clones, 0), clones_of(layout, config.clones)
-        kept = draw_kept(clones, places, config.hidden_share, config.block)
-        encoded = self.student.encode_patches(*take(patches, places, kept))
+        clones = valid.repeat_interleave(config.clones, 0)
+        places = repeat_clips(layout, config.clones)
+        visible = draw_visible(clones, places, config.hidden_share, config.block)
+        encoded = self.student.encode_patches(*gather_tokens(patches, places, visible))
         prefix, seen = encoded[:, : layout.num_prefix], encoded[:, layout.num_prefix :]
         noise = torch.randn(*clones.shape, seen.shape[2], device=seen.device, dtype=patches.dtype)
-        decoded = widened(self.decoder(put_back(seen, kept, NOISE * noise), places))
-        hidden = hidden_places(clones, kept)
+        decoded = widened(self.decoder(scatter_tokens(seen, visible, NOISE * noise), places))
+        hidden = is_masked(clones, visible)
         frame = self._frame(decoded, targets, hidden)
         utterance = self._utterance(widened(prefix).mean(dim=1), targets, valid)
         weight = config.utterance * self.batch_size  # of a mean over clips, to be the sum
@@ -93,7 +94,7 @@ class SelfDistillation(Objective):
             parts=self.named(frame, self.batch_size * utterance),
             target_deviation=deviation(targets[valid]),
             prediction_deviation=deviation(decoded[hidden]),
-            embedding_deviation=relative_deviation(seen[kept >= 0]),
+            embedding_deviation=relative_deviation(seen[visible >= 0]),
         )
 
     @torch.no_grad()
