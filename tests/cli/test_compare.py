@@ -1,6 +1,7 @@
 """`auricle compare`: two evaluations as the command left them."""
 
 import json
+import shutil
 
 import pytest
 from typer.testing import CliRunner
@@ -39,9 +40,10 @@ def test_two_evaluations_are_compared(folders):
     ]
     assert lines[5].startswith("  A - B     +37.5 (95 % interval ")
     assert lines[5].endswith(", p = 0.25")  # 3 clips against none: 2 / 2^3
-    assert lines[6] == "  only one is right: A 3 clips, B 0"
-    assert lines[7].startswith("  smallest true difference that 4 in 5 such comparisons show: ")
-    assert lines[8] == "mAP         not compared: an evaluation holds no scores for it"
+    assert lines[6] == "  interval and p hold what other clips could give, not other runs (seeds)"
+    assert lines[7] == "  only one is right: A 3 clips, B 0"
+    assert lines[8].startswith("  smallest true difference that 4 in 5 such comparisons show: ")
+    assert lines[9] == "mAP         not compared: an evaluation holds no scores for it"
     stored = json.loads((folders / "out" / "compare.json").read_text())
     assert (stored["a"], stored["b"], stored["num_clips"]) == ("a", "b", 8)
     assert stored["accuracy_difference"]["mean"] == 0.375
@@ -69,6 +71,20 @@ def test_a_side_may_have_several_evaluations(folders):
     assert "compared    8 clips; evaluations: 1 of A, 2 of B" in result.stdout
     assert "accuracy    A 87.5 %, B 56.2 %" in result.stdout
     assert "only one is right" not in result.stdout
+
+
+def test_a_model_compared_with_itself_has_no_interval(folders):
+    shutil.copytree(folders / "a", folders / "again")
+    lines = run("a", "again").stdout.splitlines()
+    interval = "95 % interval not defined: all draws of the clips give the same"
+    assert lines[5] == f"  A - B     +0.0 ({interval}), p = 1"
+    assert lines[8].endswith("comparisons show: not defined")
+
+
+def test_runs_on_both_sides_are_drawn_too(folders):
+    shutil.copytree(folders / "a", folders / "again")
+    lines = run("a,again", "b,c").stdout.splitlines()
+    assert lines[6] == "  interval and p hold what other clips and other runs (seeds) could give"
 
 
 def test_a_folder_whose_name_holds_a_comma_is_one(folders):

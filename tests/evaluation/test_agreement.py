@@ -84,12 +84,16 @@ def test_the_threshold_says_which_labels_the_teacher_gives():
     numbers = likeness(TEACHER, threshold=0.95)
     assert numbers["mAP"] is None
     assert "mAP" not in numbers["intervals"]
+    why = "at this threshold the teacher gives no label to some clips and not to others"
+    assert numbers["undefined"]["mAP"] == why
 
 
 def test_intervals_are_drawn_by_groups():
     numbers = likeness(TEACHER, groups=torch.tensor([0, 0, 1, 1]))
     assert numbers["resampled"] == {"unit": "groups", "number": 2, "rounds": 1000}
-    assert numbers["intervals"]["top1_same"] == [1.0, 1.0]
+    assert numbers["intervals"]["top1_same"] is None
+    same = "other draws of these groups give the same value"
+    assert numbers["undefined"]["intervals.top1_same"] == same
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def test_the_order_of_the_clips_does_not_matter(stored, tmp_path):
     metadata = {"labels": json.dumps(LABELS)}
     save_file({"scores": turned_scores}, turned / "scores.safetensors", metadata=metadata)
     same = compare([b], [turned]).mean_ap_difference
-    assert (same.mean, same.low, same.high, same.p_value) == (0.0, 0.0, 0.0, 1.0)
+    assert (same.mean, same.low, same.high, same.p_value) == (0.0, None, None, 1.0)
 
 
 def test_seeds_are_averaged_and_folds_are_joined(stored):
@@ -84,6 +84,20 @@ def test_seeds_are_averaged_and_folds_are_joined(stored):
     assert found.only_a is found.only_b is None
     each = [classification_metrics(run[2], run[3], LABELS)["mAP"] for run in a]
     assert found.mean_ap[0] == pytest.approx(sum(each) / 4, abs=1e-9)
+
+
+def test_the_interval_of_the_map_holds_runs_where_each_fold_has_several(stored):
+    halves = (range(0, 60), range(60, 120))
+    a = [stored(f"a{s}{f}", halves[f], seed=10 * s + f)[0] for s in range(2) for f in range(2)]
+    b = [stored(f"b{s}{f}", halves[f], 50 + 9 * s + f, 0.4)[0] for s in range(2) for f in range(2)]
+    both = compare(a, b)
+    assert both.mean_ap_difference.holds_runs and both.accuracy_difference.holds_runs
+    one = compare(a, b[:2])
+    assert not one.mean_ap_difference.holds_runs and not one.accuracy_difference.holds_runs
+    # Seeds of which one learned nothing scatter, which the interval has to hold.
+    bad = [stored(f"c{f}", halves[f], seed=70 + f, skill=0.0)[0] for f in range(2)]
+    wide = compare([*a[:2], *bad], b).mean_ap_difference
+    assert wide.standard_error > 3 * both.mean_ap_difference.standard_error
 
 
 def test_groups_are_drawn_whole(stored):

@@ -244,6 +244,7 @@ def test_metrics_json_holds_what_was_asked_and_measured(classifier, tones, tmp_p
         "mAUC",
         "d_prime",
         "macro_f1",
+        "undefined",
         "classes_without_positives",
         "classes_without_negatives",
         "calibration_error",
@@ -265,25 +266,40 @@ def test_metrics_json_holds_what_was_asked_and_measured(classifier, tones, tmp_p
     assert stored["classes"] == evaluation.metrics["classes"]
 
 
-def test_an_infinite_d_prime_is_null_in_metrics_json(classifier, tones, tmp_path, no_pictures):
-    evaluation = evaluate(classifier, tones.select(fold=0))
-    perfect = {**evaluation.metrics, "mAUC": 1.0, "d_prime": math.inf}
-    report.write(replace(evaluation, metrics=perfect), tmp_path / "out", ASKED)
-    stored = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert stored["d_prime"] is None
-    assert stored["mAUC"] == 1.0
-
-
-def test_an_infinite_end_of_an_interval_is_null_in_metrics_json(
+def test_what_is_not_defined_is_null_with_its_reason_everywhere(
     classifier, tones, tmp_path, no_pictures
 ):
     lines = ["path,labels", "0.wav,high", "1.wav,low", "2.wav,middle"]  # all are right
     evaluation = evaluate(classifier, manifest_of(tones.source.parent, lines))
-    assert evaluation.metrics["intervals"]["d_prime"] == [math.inf, math.inf]
     report.write(evaluation, tmp_path / "out", ASKED)
-    stored = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert stored["intervals"]["d_prime"] == [None, None]
-    assert stored["intervals"]["mAUC"] == [1.0, 1.0]
+    text = (tmp_path / "out" / "metrics.json").read_text()
+    stored = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
+    assert (stored["mAUC"], stored["d_prime"]) == (1.0, None)
+    assert stored["intervals"]["d_prime"] is stored["intervals"]["mAUC"] is None
+    same = "other draws of these clips give the same value"
+    assert stored["undefined"] == {
+        "d_prime": "infinite, as mAUC is exactly 1",
+        **{f"intervals.{name}": same for name in ("mAP", "mAUC", "macro_f1", "d_prime")},
+    }
+    page = (tmp_path / "out" / "report.html").read_text()
+    for row in (
+        f'<td>mAP</td><td class="number">1.000</td><td>not defined: {same}</td><td>-</td>',
+        f"<td>d&#x27;</td><td>not defined: infinite, as mAUC is exactly 1</td>"
+        f"<td>not defined: {same}</td>",
+    ):
+        assert row in page
+    assert printed(evaluation)[1:6] == [
+        "accuracy    100.0% (95 % interval 43.9% to 100.0%)",
+        f"mAP         1.000 (95 % interval not defined: {same})",
+        f"mAUC        1.000 (95 % interval not defined: {same})",
+        "d'          not defined: infinite, as mAUC is exactly 1",
+        f"macro F1    1.000 (95 % interval not defined: {same})",
+    ]
+
+
+def test_ends_that_three_digits_cannot_tell_apart_get_more():
+    assert report.end_texts([0.99961, 0.99987], False) == ["0.9996", "0.9999"]
+    assert report.end_texts([0.9, 0.95], True) == ["90.0%", "95.0%"]
 
 
 def test_predictions_csv_holds_a_line_for_each_scored_clip(
@@ -374,10 +390,10 @@ def test_the_table_lists_the_classes_best_first(classifier, tones):
     assert lines[:8] == [
         "clips       5",
         "accuracy    80.0% (95 % interval 37.6% to 96.4%)",
-        "mAP         0.789 (95 % interval 0.500 to 1.000)",
-        "mAUC        0.861 (95 % interval 0.500 to 1.000)",
-        "d'          1.535 (95 % interval 0.000 to inf)",
-        "macro F1    0.822 (95 % interval 0.375 to 1.000)",
+        "mAP         0.789 (95 % interval 0.174 to 0.985)",
+        "mAUC        0.861 (95 % interval 0.231 to 0.992)",
+        "d'          1.535 (95 % interval -1.038 to 3.422)",
+        "macro F1    0.822 (95 % interval 0.128 to 0.993)",
         "ECE         0.200",
         "",
     ]

@@ -47,7 +47,8 @@ def test_perfect_scores_get_one(single_label):
     metrics = measured(targets.astype(float), targets)
     assert metrics["mAP"] == metrics["mAUC"] == 1.0
     assert metrics["accuracy"] == metrics["top5_accuracy"] == 1.0
-    assert metrics["d_prime"] == math.inf
+    assert metrics["d_prime"] is None
+    assert metrics["undefined"] == {"d_prime": "infinite, as mAUC is exactly 1"}
     for key in ("average_precision", "auc", "precision", "recall", "f1"):
         assert column(metrics, key) == [1.0] * 7
 
@@ -64,7 +65,8 @@ def test_reversed_scores_get_zero():
     _, targets = drawn(60, single_label=True)
     metrics = measured(1.0 - targets, targets)
     assert metrics["mAUC"] == metrics["accuracy"] == metrics["macro_f1"] == 0.0
-    assert metrics["d_prime"] == -math.inf
+    assert metrics["d_prime"] is None
+    assert metrics["undefined"] == {"d_prime": "infinite, as mAUC is exactly 0"}
 
 
 def test_constant_scores_are_chance_and_the_first_class_is_chosen():

@@ -7,7 +7,7 @@ import scipy.stats
 import torch
 
 from auricle.evaluation import paired_difference, smallest_difference
-from auricle.evaluation.paired import mcnemar
+from auricle.evaluation.paired import drawn_runs, mcnemar
 
 
 def drawn(num_clips, rate_a, rate_b, seed, runs=(1, 1)):
@@ -29,7 +29,7 @@ def test_mcnemar_is_the_exact_binomial_test(only_a, only_b):
 def test_a_model_does_not_differ_from_itself():
     correct, _ = drawn(100, 0.8, 0.8, seed=0)
     difference = paired_difference(correct, correct, seed=0)
-    assert (difference.mean, difference.low, difference.high) == (0.0, 0.0, 0.0)
+    assert (difference.mean, difference.low, difference.high) == (0.0, None, None)
     assert (difference.p_value, difference.smallest) == (1.0, 0.0)
 
 
@@ -61,16 +61,51 @@ def test_several_runs_are_averaged_clip_by_clip():
     assert difference.low < difference.mean < difference.high
 
 
+def test_seeds_that_scatter_widen_the_interval_and_seeds_that_do_not_leave_it():
+    """Seeds that differ by 10 points say little of the mean of three; the clips are many."""
+    rates = torch.tensor([0.7, 0.8, 0.9])[:, None]
+    generator = torch.Generator().manual_seed(0)
+    a = (torch.rand(3, 4000, generator=generator) < rates).long()
+    b = (torch.rand(3, 4000, generator=generator) < 0.78).long()
+    scattered = paired_difference(a, b, seed=0)
+    alone = paired_difference(a[1:2], b[1:2], seed=0)
+    assert scattered.holds_runs and not alone.holds_runs
+    assert alone.standard_error == pytest.approx(0.0091, abs=0.001)
+    assert scattered.standard_error == pytest.approx(0.1 / math.sqrt(3), rel=0.1)
+    assert scattered.low < 0 < scattered.high and scattered.p_value > 0.05
+    # The same run three times over: nothing but the clips varies.
+    same = paired_difference(a[1:2].repeat(3, 1), b[1:2].repeat(3, 1), seed=0)
+    assert same.standard_error == pytest.approx(alone.standard_error)
+    assert (same.low, same.high) == pytest.approx((alone.low, alone.high))
+
+
+def test_the_scatter_of_seeds_is_that_of_their_mean():
+    """Of S runs S - 1 are drawn: S draws would give (S - 1) / S of the variance."""
+    generator = torch.Generator().manual_seed(0)
+    values = torch.tensor([0.1, 0.4, 0.9]).double()
+    drawn_values = drawn_runs(values.expand(40_000, 3), generator)
+    assert drawn_values.var().item() == pytest.approx(values.var().item() / 3, rel=0.03)
+
+
+@pytest.mark.parametrize("runs", [(1, 3), (3, 1)])
+def test_one_run_on_a_side_says_nothing_of_other_seeds(runs):
+    a, b = drawn(100, 0.9, 0.7, seed=0, runs=runs)
+    assert not paired_difference(a, b, seed=0).holds_runs
+
+
 def test_no_p_value_is_smaller_than_what_was_tried():
     a, b = torch.ones(2, 100), torch.zeros(2, 100)
-    assert paired_difference(a, b, seed=0).p_value == 1 / 10_001
+    b[:, 0] = 1
+    assert paired_difference(a, b, seed=0).p_value == 2 / 10_001
+    groups = torch.arange(100) // 2
+    assert paired_difference(a[:1], b[:1], 0, groups).p_value == 1 / 10_001
 
 
 def test_exchanging_at_random_agrees_with_the_exact_test():
     """The same run twice says no more than once, so that the p-value must stay."""
     a, b = drawn(300, 0.9, 0.85, seed=3)
     exact = paired_difference(a, b, seed=0)
-    drawn_at_random = paired_difference(a.repeat(2, 1), b.repeat(2, 1), seed=0)
+    drawn_at_random = paired_difference(a.repeat(2, 1), b, seed=0)
     assert drawn_at_random.p_value == pytest.approx(exact.p_value, abs=0.01)
     assert drawn_at_random.mean == exact.mean
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from auricle.evaluation import classification_metrics, pictures
+from auricle.evaluation.evaluate import judge
 
 
 def metrics_of(labels, num_clips=200, strength=0.4):
@@ -15,16 +16,17 @@ def metrics_of(labels, num_clips=200, strength=0.4):
 
 
 @pytest.fixture
-def drawn(monkeypatch):
-    """Draw metrics and return the figure that became a picture."""
+def figures(monkeypatch):
+    """The figures that became pictures."""
     figures = []
     png = pictures.png
+    monkeypatch.setattr(pictures, "png", lambda figure: figures.append(figure) or png(figure))
+    return figures
 
-    def keep(figure):
-        figures.append(figure)
-        return png(figure)
 
-    monkeypatch.setattr(pictures, "png", keep)
+@pytest.fixture
+def drawn(figures):
+    """Draw metrics and return the figure that became a picture."""
 
     def draw(function, metrics):
         assert function(metrics).startswith(b"\x89PNG")
@@ -108,3 +110,46 @@ def test_any_label_can_be_drawn(drawn):
     for draw in (pictures.draw_classes, pictures.draw_confusion):
         axes = drawn(draw, metrics).axes[0]
         assert {"$x_{ (4)", "Vehicle horn, car horn, honki... (4)"} < set(names(axes))
+
+
+def judged(num_classes, num_clips=80):
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.eye(num_classes, dtype=torch.long)[torch.arange(num_clips) % num_classes]
+    scores = (0.4 * targets + torch.rand(targets.shape, generator=generator)) / 2
+    labels = [f"class {index}" for index in range(num_classes)]
+    return scores, targets, judge(scores, targets, labels, torch.arange(num_clips))
+
+
+def test_every_class_has_a_curve_and_the_point_where_it_decides(figures):
+    scores, targets, metrics = judged(3)
+    assert pictures.draw_precision_recall(scores, targets, metrics).startswith(b"\x89PNG")
+    panels = figures[0].axes
+    for axes, row in zip(panels, metrics["classes"], strict=True):
+        assert axes.get_title() == f"{row['label']}\n{row['average_precision']:.2f}"
+        recall, precision = axes.lines[0].get_data()
+        assert (recall[0], recall[-1], precision[-1]) == (1.0, 0.0, 1.0)
+        [point] = axes.collections[0].get_offsets().tolist()
+        assert point == [row["recall"], row["precision"]]
+
+
+def test_of_many_classes_the_worst_are_drawn(figures, monkeypatch):
+    monkeypatch.setattr(pictures, "MOST_CURVES", 4)
+    scores, targets, metrics = judged(9)
+    pictures.draw_precision_recall(scores, targets, metrics)
+    shown = [float(axes.get_title().split("\n")[1]) for axes in figures[0].axes]
+    values = sorted(row["average_precision"] for row in metrics["classes"])[:4]
+    assert sorted(shown) == pytest.approx(values, abs=0.005)
+
+
+def test_no_curve_can_be_drawn_of_one_clip(figures):
+    scores, targets = torch.tensor([[0.9, 0.1]]), torch.tensor([[1, 0]])
+    metrics = judge(scores, targets, ["a", "b"], torch.tensor([0]))
+    assert pictures.draw_precision_recall(scores, targets, metrics).startswith(b"\x89PNG")
+    assert not any(axes.get_visible() for axes in figures[0].axes)
+
+
+def test_the_reliability_is_drawn_bin_by_bin(figures):
+    _, _, metrics = judged(3)
+    assert pictures.draw_reliability(metrics).startswith(b"\x89PNG")
+    points = figures[0].axes[0].collections[0].get_offsets().tolist()
+    assert points == [[row["mean_score"], row["right"]] for row in metrics["reliability"]]

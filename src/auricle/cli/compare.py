@@ -26,8 +26,9 @@ def compare(
     """Compare two models by their evaluations of the same clips.
 
     Prints how often each is right, the difference A minus B with its 95 % interval, and the p-value
-    of "both are equally good": McNemar's exact test for one evaluation a side, otherwise the exact
-    test's form for several. Clips that share a group count as one draw.
+    of "both are equally good". With two or more runs (seeds) on each side both hold what other
+    clips and other seeds could have given; with one, what other clips could: McNemar's exact test.
+    Clips that share a group count as one draw.
 
     Examples:
 
@@ -68,10 +69,8 @@ def _lines(a: str, b: str, comparison: "Comparison") -> list[str]:
     lines += _difference("accuracy", comparison.accuracy, comparison.accuracy_difference, 100)
     if comparison.only_a is not None:
         lines.append(f"  only one is right: A {comparison.only_a} clips, B {comparison.only_b}")
-    lines.append(
-        f"  smallest true difference that 4 in 5 such comparisons show: "
-        f"{100 * comparison.smallest:.1f} points"
-    )
+    smallest = f"{100 * comparison.smallest:.1f} points" if comparison.smallest else "not defined"
+    lines.append(f"  smallest true difference that 4 in 5 such comparisons show: {smallest}")
     if comparison.mean_ap is None or comparison.mean_ap_difference is None:
         return [*lines, "mAP         not compared: an evaluation holds no scores for it"]
     return lines + _difference("mAP", comparison.mean_ap, comparison.mean_ap_difference, 1)
@@ -82,11 +81,13 @@ def _difference(
 ) -> list[str]:
     digits, unit = (1, " %") if scale == 100 else (3, "")
     a, b = (f"{scale * value:.{digits}f}{unit}" for value in values)
-    mean, low, high = (
-        f"{scale * value:+.{digits}f}"
-        for value in (difference.mean, difference.low, difference.high)
-    )
-    return [
-        f"{name:<12}A {a}, B {b}",
-        f"  A - B     {mean} (95 % interval {low} to {high}), p = {difference.p_value:.3g}",
-    ]
+    interval = "not defined: all draws of the clips give the same"
+    if difference.low is not None and difference.high is not None:
+        ends = (difference.low, difference.high)
+        interval = " to ".join(f"{scale * end:+.{digits}f}" for end in ends)
+    mean = f"{scale * difference.mean:+.{digits}f}"
+    lines = [f"{name:<12}A {a}, B {b}"]
+    lines.append(f"  A - B     {mean} (95 % interval {interval}), p = {difference.p_value:.3g}")
+    if difference.holds_runs:
+        return [*lines, "  interval and p hold what other clips and other runs (seeds) could give"]
+    return [*lines, "  interval and p hold what other clips could give, not other runs (seeds)"]

@@ -17,15 +17,15 @@ from torch import Tensor
 from auricle.data import Clip, Manifest
 from auricle.data.manifest import group_of
 from auricle.errors import NAMES_SHOWN, CheckpointError, DataError
-from auricle.evaluation import bootstrap
 from auricle.evaluation.bootstrap import (
-    Metric,
     WeightedRanking,
-    metric_intervals,
+    bootstrap_intervals,
+    jackknife_intervals,
     number_groups,
-    weighted_share,
+    weighted_means,
 )
 from auricle.evaluation.calibration import best_thresholds
+from auricle.evaluation.evaluate import resampled_units, undefined_intervals
 from auricle.evaluation.metrics import (
     DECISION_THRESHOLD,
     classification_metrics,
@@ -43,6 +43,7 @@ from auricle.evaluation.scoring import (
 TOP = 3  # of the teacher's labels, among which the student's best should be
 SEED = 0  # of the intervals
 NUM_WORST = 20  # clips listed
+NO_LABELS = "at this threshold the teacher gives no label to some clips and not to others"
 LEAST_ODDS = 1e-7  # a score nearer to 0 or 1 has the logit of this
 
 
@@ -187,7 +188,7 @@ def measure_likeness(
     mAP: of the student against the teacher's labels, over labels_counted labels.
     logit_difference, logit_correlation: mean over labels of the mean absolute difference, and of
         Pearson's correlation over clips.
-    intervals: 95 %, by `groups` `(N,)`; resampled says of what.
+    intervals: 95 %, by `groups` `(N,)`; resampled says of what, undefined why one is None.
     classes: a row for each label, with the student's thresholds of
         `calibration.best_thresholds` for the teacher's labels.
     worst: the clips that most surely disagree.
@@ -244,14 +245,15 @@ def measure_likeness(
 def _intervals(
     shares: dict[str, Tensor], ranking: WeightedRanking, groups: Tensor
 ) -> dict[str, Any]:
-    values: dict[str, Metric] = {name: weighted_share(each) for name, each in shares.items()}
+    intervals = bootstrap_intervals(weighted_means(shares), groups, SEED)
+    undefined = {"mAP": NO_LABELS}
     if ranking:
-        values["mAP"] = ranking.mean_ap
-    number = int(groups.max()) + 1
-    unit = "clips" if number == len(groups) else "groups"
+        intervals["mAP"] = jackknife_intervals(ranking.means, groups, SEED)["mAP"]
+        undefined = {}
     return {
-        "intervals": metric_intervals(values, groups, SEED),
-        "resampled": {"unit": unit, "number": number, "rounds": bootstrap.ROUNDS},
+        "intervals": intervals,
+        "undefined": undefined | undefined_intervals(intervals, groups),
+        "resampled": resampled_units(groups),
     }
 
 

@@ -96,23 +96,14 @@ def _add(table: Table, row: dict[str, Any]) -> None:
 
 
 def _lines(numbers: dict[str, Any]) -> list[str]:
-    intervals = numbers["intervals"]
-
-    def share(key: str) -> str:
-        low, high = intervals[key]
-        return f"{numbers[key]:.1%} (95 % interval {low:.1%} to {high:.1%})"
-
     shown = {
         "clips": f"{numbers['num_clips']}, labels {numbers['num_labels']}",
-        f"best label among teacher's {TOP}": share("top1_in_top3"),
-        "the same best label": share("top1_same"),
+        f"best label among teacher's {TOP}": report.value_text(numbers, "top1_in_top3", True),
+        "the same best label": report.value_text(numbers, "top1_same", True),
     }
     name = f"mAP, teacher's labels from {numbers['threshold']:g}"
-    if numbers["mAP"] is None:
-        shown[name] = "none: the teacher tells no clips apart at this threshold"
-    else:
-        low, high = intervals["mAP"]
-        shown[name] = f"{numbers['mAP']:.3f} (95 % interval {low:.3f} to {high:.3f})"
+    shown[name] = report.value_text(numbers, "mAP")
+    if numbers["mAP"] is not None:
         shown[name] += f" over {numbers['labels_counted']} labels"
     correlation = numbers["logit_correlation"]
     shown["logits"] = f"mean difference {numbers['logit_difference']:.2f}, correlation " + (

@@ -32,7 +32,7 @@ def calibration_error(scores: Tensor, targets: Tensor, single_label: bool) -> fl
     """
     classification = require_torchmetrics()
     with double_precision():
-        if single_label:
+        if single_label and scores.shape[1] > 1:  # of one class, each score counts in any case
             error = classification.multiclass_calibration_error(
                 scores.double(), targets.argmax(dim=1), num_classes=scores.shape[1], n_bins=NUM_BINS
             )

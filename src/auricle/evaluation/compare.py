@@ -22,13 +22,12 @@ from auricle.evaluation import bootstrap
 from auricle.evaluation.bootstrap import WeightedRanking
 from auricle.evaluation.paired import (
     Difference,
-    mcnemar,
+    bootstrap_p,
+    difference_of,
+    drawn_runs,
     paired_difference,
-    smallest_difference,
 )
 from auricle.evaluation.report import PREDICTIONS_FILE, SCORES_FILE
-
-__all__ = ["Comparison", "compare", "mcnemar", "paired_difference", "smallest_difference"]
 
 REQUIRED = ("file", "labels", "correct")  # columns of predictions.csv
 
@@ -242,47 +241,66 @@ def _compare_ranking(
 ) -> tuple[tuple[float, float], Difference] | None:
     """mAP of both sides and their difference, each the mean over a side's evaluations."""
     place_of = {clip: place for place, clip in enumerate(a.clips)}
-    rankings = [_rankings(side.evaluations, place_of) for side in (a, b)]
-    if not all(rankings):
+    sides = [_Ranked.of(side.evaluations, place_of) for side in (a, b)]
+    if sides[0] is None or sides[1] is None:
         return None
+    ranked = [side for side in sides if side is not None]
     every_clip = torch.ones(1, len(groups), dtype=torch.float64)
-    value_a, value_b = (_mean_ap(side, every_clip).item() for side in rankings)
-    draws = bootstrap.resampled(groups, seed)
-    parts = [_mean_ap(rankings[0], drawn) - _mean_ap(rankings[1], drawn) for drawn in draws]
-    differences = torch.cat(parts)
-    differences = differences[~differences.isnan()]  # a round may draw no class to rank
-    low, high = bootstrap.interval(differences)
-    difference = Difference(
-        value_a - value_b, low, high, _bootstrap_p(differences), differences.std().item()
-    )
+    value_a, value_b = (side.mean_aps(every_clip).mean().item() for side in ranked)
+    generator = torch.Generator().manual_seed(seed)
+    parts = []
+    for weights in bootstrap.resampled(groups, seed):
+        drawn_a, drawn_b = (side.drawn(weights, generator) for side in ranked)
+        parts.append(drawn_a - drawn_b)
+    draws = torch.cat(parts)
+    draws = draws[~draws.isnan()]  # a round may draw no class to rank
+    holds_runs = all(side.has_runs for side in ranked)
+    difference = difference_of(value_a - value_b, draws, bootstrap_p(draws), holds_runs)
     return (value_a, value_b), difference
 
 
-_Rankings = list[tuple[Tensor, WeightedRanking]]  # the clips' places on side A, and their ranking
+@dataclass(frozen=True)
+class _Ranked:
+    """The evaluations of a side, ready for the bootstrap of their mAP.
 
+    Attributes:
+        places: of each evaluation's clips on side A.
+        rankings: of the same evaluations.
+        folds: which evaluations scored the same clips, and so are runs of each other.
+    """
 
-def _rankings(evaluations: list[Stored], place_of: dict[str, int]) -> _Rankings:
-    """Empty where an evaluation has no scores, or none that define a mAP."""
-    rankings = []
-    for run in evaluations:
-        if run.scores is None:
-            return []
-        ranking = WeightedRanking(run.scores, run.targets)
-        if not ranking:
-            return []
-        rankings.append((torch.tensor([place_of[clip] for clip in run.clips]), ranking))
-    return rankings
+    places: list[Tensor]
+    rankings: list[WeightedRanking]
+    folds: list[list[int]]
 
+    @classmethod
+    def of(cls, evaluations: list[Stored], place_of: dict[str, int]) -> "_Ranked | None":
+        """None where an evaluation has no scores, or none that define a mAP."""
+        rankings = [
+            WeightedRanking(run.scores, run.targets)
+            for run in evaluations
+            if run.scores is not None
+        ]
+        if len(rankings) < len(evaluations) or not all(rankings):
+            return None
+        places = [torch.tensor([place_of[clip] for clip in run.clips]) for run in evaluations]
+        folds: dict[frozenset[str], list[int]] = {}
+        for number, run in enumerate(evaluations):
+            folds.setdefault(frozenset(run.clips), []).append(number)
+        return cls(places, rankings, list(folds.values()))
 
-def _mean_ap(rankings: _Rankings, weights: Tensor) -> Tensor:
-    """Mean over evaluations of the mAP `(r,)` for weights `(r, N)`."""
-    return torch.stack([ranking.mean_ap(weights[:, places]) for places, ranking in rankings]).mean(
-        dim=0
-    )
+    @property
+    def has_runs(self) -> bool:
+        return all(len(fold) > 1 for fold in self.folds)
 
+    def mean_aps(self, weights: Tensor) -> Tensor:
+        """The mAP `(r, F)` of each evaluation for weights `(r, N)`."""
+        pairs = zip(self.places, self.rankings, strict=True)
+        return torch.stack([each.mean_ap(weights[:, places]) for places, each in pairs], dim=1)
 
-def _bootstrap_p(differences: Tensor) -> float:
-    """Twice the share of rounds on the rarer side of no difference. Source: Efron 1993, ch. 15."""
-    above = int((differences >= 0).sum())
-    below = int((differences <= 0).sum())
-    return min(1.0, 2 * (1 + min(above, below)) / (len(differences) + 1))
+    def drawn(self, weights: Tensor, generator: torch.Generator) -> Tensor:
+        """The mean mAP `(r,)` of runs drawn in each fold."""
+        values = self.mean_aps(weights)
+        drawn = [drawn_runs(values[:, fold], generator) for fold in self.folds]
+        sizes = torch.tensor([len(fold) for fold in self.folds], dtype=torch.float64)
+        return torch.stack(drawn, dim=1) @ (sizes / sizes.sum())

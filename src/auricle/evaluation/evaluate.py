@@ -17,21 +17,24 @@ from auricle.data.manifest import group_of
 from auricle.errors import NAMES_SHOWN, DataError, unknown_name
 from auricle.evaluation import bootstrap
 from auricle.evaluation.bootstrap import (
-    Metric,
+    Interval,
     WeightedRanking,
-    metric_intervals,
+    bootstrap_intervals,
+    jackknife_intervals,
     number_groups,
     weighted_macro_f1,
-    weighted_share,
+    weighted_means,
 )
 from auricle.evaluation.calibration import best_thresholds, calibration_error, reliability
 from auricle.evaluation.metrics import (
     TOP_CLASSES,
     classification_metrics,
     correct_clips,
+    d_prime,
     found_classes,
     is_single_label,
     require_torchmetrics,
+    wilson_interval,
 )
 from auricle.evaluation.scoring import (
     Failure,
@@ -179,7 +182,9 @@ def judge(
     """The metrics of `classification_metrics`, and besides, as plain JSON values:
 
     calibration_error, reliability: of `calibration`.
-    intervals: the 95 % bootstrap interval of each metric; `resampled` says of what and how often.
+    intervals: the 95 % interval of each metric, None where it is not defined: Wilson's or the
+        bootstrap's of a share, the jackknife's of a mean over classes; `resampled` says over what.
+    undefined: why a metric, or an interval (`intervals.METRIC`), is None.
     classes: each row gets the thresholds of `best_thresholds`.
     worst: the clips that are most surely wrong; see `worst_clips`.
 
@@ -195,11 +200,10 @@ def judge(
     """
     metrics = classification_metrics(scores, targets, labels, thresholds)
     scores, single_label = scores.double(), metrics["single_label"]
-    num_groups = int(groups.max()) + 1
-    unit = "clips" if num_groups == len(groups) else "groups"
     metrics["calibration_error"] = calibration_error(scores, targets, single_label)
     metrics["intervals"] = _intervals(scores, targets, groups, thresholds)
-    metrics["resampled"] = {"unit": unit, "number": num_groups, "rounds": bootstrap.ROUNDS}
+    metrics["undefined"] |= undefined_intervals(metrics["intervals"], groups)
+    metrics["resampled"] = resampled_units(groups)
     metrics["reliability"] = reliability(scores, targets, single_label)
     rows = zip(metrics["classes"], best_thresholds(scores, targets), strict=True)
     metrics["classes"] = [row | chosen for row, chosen in rows]
@@ -207,21 +211,39 @@ def judge(
     return metrics
 
 
+def undefined_intervals(intervals: dict[str, Interval], groups: Tensor) -> dict[str, str]:
+    """Why an interval is None, by `intervals.METRIC`."""
+    why = bootstrap.why_undefined(groups)
+    return {f"intervals.{name}": why for name, ends in intervals.items() if ends is None}
+
+
+def resampled_units(groups: Tensor) -> dict[str, Any]:
+    """What the intervals draw, how many there are, and how often the bootstrap draws them."""
+    number = int(groups.max()) + 1
+    unit = f"{bootstrap.unit_of(groups)}s"
+    return {"unit": unit, "number": number, "rounds": bootstrap.ROUNDS}
+
+
 def _intervals(
     scores: Tensor, targets: Tensor, groups: Tensor, thresholds: list[float] | None
-) -> dict[str, list[float]]:
-    found = found_classes(scores, is_single_label(targets), thresholds)
-    values: dict[str, Metric] = {"accuracy": weighted_share(correct_clips(scores, targets))}
+) -> dict[str, Interval]:
+    shares = {"accuracy": correct_clips(scores, targets)}
     if scores.shape[1] > TOP_CLASSES:
-        values["top5_accuracy"] = weighted_share(correct_clips(scores, targets, TOP_CLASSES))
+        shares["top5_accuracy"] = correct_clips(scores, targets, TOP_CLASSES)
+    intervals: dict[str, Interval]
+    if bootstrap.unit_of(groups) == "clip":  # Wilson's holds for shares near 0 and 1, too
+        ends = {name: wilson_interval(int(each.sum()), len(each)) for name, each in shares.items()}
+        intervals = {name: list(each) for name, each in ends.items()}
+    else:
+        intervals = bootstrap_intervals(weighted_means(shares), groups, SEED)
     ranking = WeightedRanking(scores, targets)
     if ranking:
-        values |= {"mAP": ranking.mean_ap, "mAUC": ranking.mean_auc}
-    values["macro_f1"] = weighted_macro_f1(found, targets)
-    intervals = metric_intervals(values, groups, SEED)
-    if ranking:  # d' rises with the mAUC, so that its quantiles are those of the mAUC
-        ends = torch.tensor(intervals["mAUC"], dtype=torch.float64)
-        intervals["d_prime"] = (math.sqrt(2) * torch.special.ndtri(ends)).tolist()
+        intervals |= jackknife_intervals(ranking.means, groups, SEED)
+    found = found_classes(scores, is_single_label(targets), thresholds)
+    intervals |= jackknife_intervals(weighted_macro_f1(found, targets), groups, SEED)
+    if ranking:  # d' rises with the mAUC
+        ends_of_auc = intervals["mAUC"]
+        intervals["d_prime"] = ends_of_auc and [d_prime(end) for end in ends_of_auc]
     return intervals
 
 
@@ -273,7 +295,4 @@ def _numbers(scores: Tensor, evaluation: Evaluation) -> dict[str, float | None]:
     numbers = {key: metrics[key] for key in MEMBER_METRICS if key in metrics}
     single_label = metrics["single_label"]
     numbers["calibration_error"] = calibration_error(scores, evaluation.targets, single_label)
-    # JSON knows no infinite number.
-    return {
-        key: None if value in (math.inf, -math.inf) else value for key, value in numbers.items()
-    }
+    return numbers

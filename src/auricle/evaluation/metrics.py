@@ -10,7 +10,8 @@ Metrics:
     top5_accuracy: the same for the five best scores, when there are more than five classes.
     mAP: mean over classes of the average precision (area under precision and recall, by steps).
     mAUC: mean over classes of the area under the ROC curve; equal scores count half.
-    d_prime: `sqrt(2) * inverse normal distribution(mAUC)`; infinite for a perfect mAUC.
+    d_prime: `sqrt(2) * inverse normal distribution(mAUC)`; None for an mAUC of exactly 0 or 1,
+        which makes it infinite.
         Source: Gong et al. 2021 (AST), whose evaluation takes it from the mean, not per class.
     macro_f1: mean over classes of F1.
 
@@ -33,18 +34,26 @@ from auricle.errors import require
 TOP_CLASSES = 5
 DECISION_THRESHOLD = 0.5  # a class of a multi-label clip counts as found from this score on
 CONFIDENCE = 0.95  # of the interval around the accuracy
+NO_RANKING = "no class has both clips with it and clips without it"
+UNDEFINED = {  # metric: why it is None
+    "accuracy": "no clip has a label",
+    "mAP": NO_RANKING,
+    "mAUC": NO_RANKING,
+    "d_prime": NO_RANKING,
+    "macro_f1": "no class has a clip",
+}
 
 
 def classification_metrics(
     scores: Tensor, targets: Tensor, labels: list[str], thresholds: list[float] | None = None
 ) -> dict[str, Any]:
-    """All metrics of the module's docstring, as plain JSON values except an infinite d'.
+    """All metrics of the module's docstring, as plain JSON values.
 
-    Besides the metrics: `num_clips`, `single_label`, `accuracy_interval` (95 %, Wilson),
-    `classes` (one row a class, in the order of `labels`) and, where every clip has exactly one
-    label, `confusion_matrix` (rows: the clip's class, columns: the best-scored class). A class is
-    found where it has the best score (single-label) or a score of at least its threshold
-    (otherwise); precision, recall and F1 count that.
+    Besides the metrics: `undefined` (why a metric is None), `num_clips`, `single_label`,
+    `accuracy_interval` (95 %, Wilson), `classes` (one row a class, in the order of `labels`) and,
+    where every clip has exactly one label, `confusion_matrix` (rows: the clip's class, columns: the
+    best-scored class). A class is found where it has the best score (single-label) or a score of at
+    least its threshold (otherwise); precision, recall and F1 count that.
 
     Args:
         scores: `(N, C)`.
@@ -64,6 +73,7 @@ def classification_metrics(
     result: dict[str, Any] = {"num_clips": len(scores), "single_label": single_label}
     result |= _accuracies(scores, targets)
     result |= _means(classes)
+    result["undefined"] = _why_undefined(result)
     positives = targets.sum(dim=0).tolist()
     result["classes_without_positives"] = _names(labels, positives, 0)
     result["classes_without_negatives"] = _names(labels, positives, len(scores))
@@ -74,7 +84,10 @@ def classification_metrics(
 
 
 def d_prime(auc: float) -> float:
-    """Distance of two unit normal distributions that are told apart with the area `auc`."""
+    """Distance of two unit normal distributions that an ROC curve of the area `auc` separates.
+
+    It is infinite for an area of 0 or 1.
+    """
     if auc in (0.0, 1.0):
         return math.copysign(math.inf, auc - 0.5)
     return math.sqrt(2) * NormalDist().inv_cdf(auc)
@@ -216,9 +229,16 @@ def _means(classes: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "mAP": _mean(row["average_precision"] for row in classes),
         "mAUC": mean_auc,
-        "d_prime": None if mean_auc is None else d_prime(mean_auc),
+        "d_prime": None if mean_auc in (None, 0.0, 1.0) else d_prime(mean_auc),
         "macro_f1": _mean(row["f1"] for row in classes if row["clips"]),
     }
+
+
+def _why_undefined(result: dict[str, Any]) -> dict[str, str]:
+    reasons = {key: why for key, why in UNDEFINED.items() if result.get(key, 0.0) is None}
+    if result["mAUC"] is not None and "d_prime" in reasons:
+        reasons["d_prime"] = f"infinite, as mAUC is exactly {result['mAUC']:.0f}"
+    return reasons
 
 
 def _mean(values: Iterator[float | None]) -> float | None:

@@ -141,14 +141,19 @@ def _asked(record: dict[str, Any]) -> str:
 def _summary(record: dict[str, Any]) -> str:
     rows = []
     for key, (title, meaning) in SUMMARY.items():
-        if key in record:
-            low, high = record["intervals"].get(key, (None, None))
-            rows.append((title, record[key], low, high, meaning))
+        if key not in record:
+            continue
+        value, ends = record[key], record["intervals"].get(key)
+        if value is None:
+            value = f"not defined: {record['undefined'][key]}"
+        low, high = ends or (None, None)
+        if f"intervals.{key}" in record["undefined"]:
+            low = f"not defined: {record['undefined'][f'intervals.{key}']}"
+        rows.append((title, value, low, high, meaning))
     drawn = record["resampled"]
-    note = f"Intervals: 95 %, bootstrap of {drawn['number']} {drawn['unit']}"
     return _table(("", "value", "from", "to", "meaning"), rows) + (
-        f"<p>{note}, {drawn['rounds']} rounds. They say what other clips could have given, not "
-        "what another training could have.</p>"
+        f"<p>Intervals: 95 %, over {drawn['number']} {drawn['unit']}. They say what other clips "
+        "could have given, not what another training could have.</p>"
     )
 
 

@@ -52,23 +52,19 @@ def lines(probe: Probe) -> list[str]:
     clips = f"{len(probe.linear.clips)} clips"
     if resampled["unit"] == "groups":
         clips += f" in {resampled['number']} groups"
+    metric = probe.metric
+
+    def text(evaluation: Evaluation) -> str:
+        return report.value_text(evaluation.metrics, metric, metric == "accuracy")
+
     printed = [f"embedding   {probe.width} numbers; {clips} judged"]
-    printed.append(f"linear      {probe.metric} {_value(probe.linear, probe.metric)}")
-    printed.append(f"nearest     {probe.metric} {_value(probe.nearest, probe.metric)}")
+    printed.append(f"linear      {metric} {text(probe.linear)}")
+    printed.append(f"nearest     {metric} {text(probe.nearest)}")
     if len(probe.parts) > 1:
         for part in probe.parts:
             values = (_shown(value, probe.metric) for value in (part.linear, part.nearest))
             printed.append("  {:<10}linear {}, nearest {}".format(part.name, *values))
     return printed
-
-
-def _value(evaluation: Evaluation, metric: str) -> str:
-    value = _shown(evaluation.metrics[metric], metric)
-    ends = evaluation.metrics["intervals"].get(metric)
-    if ends is None:
-        return value
-    low, high = (_shown(end, metric) for end in ends)
-    return f"{value} (95 % interval {low} to {high})"
 
 
 def _shown(value: float | None, metric: str) -> str:

@@ -3,8 +3,9 @@
 `metrics.json` holds what was asked (model, data, split, ...), the metrics under the names of
 `metrics.py` and of `evaluate.judge`, `failed` clips with their reasons, and the tables: `classes`,
 `reliability`, `worst` and, for single-label data, `confusion_matrix` (rows: the clip's class,
-columns: the one heard). What is not defined is null, an infinite d' too; mAUC says which it is. The
-same evaluation gives the same bytes. `report.html` shows it all on one page.
+columns: the best-scored one). What is not defined is null, and `undefined` says why, under the
+metric's name or `intervals.METRIC`. The same evaluation gives the same bytes. `report.html` shows
+it all on one page.
 
 `predictions.csv` holds a line for each scored clip: file (relative to the manifest's folder),
 labels, predicted, correct (1 or 0), group and fold where the clips have them, and then
@@ -149,9 +150,7 @@ def metrics_record(evaluation: Evaluation, asked: dict[str, Any]) -> dict[str, A
     ]
     failed = failed_rows(evaluation.failures, evaluation.manifest)
     record = {"auricle": auricle.__version__} | asked | metrics
-    record |= {"num_failed": len(failed), "failed": failed} | tables
-    record["intervals"] = {key: _finite(ends) for key, ends in record["intervals"].items()}
-    return dict(zip(record, _finite(record.values()), strict=True))
+    return record | {"num_failed": len(failed), "failed": failed} | tables
 
 
 def failed_rows(failures: Iterable[Failure], manifest: Manifest) -> list[dict[str, str]]:
@@ -160,11 +159,6 @@ def failed_rows(failures: Iterable[Failure], manifest: Manifest) -> list[dict[st
         {"file": failure.clip.name_in(manifest.source), "reason": failure.reason}
         for failure in failures
     ]
-
-
-def _finite(values: Iterable[Any]) -> list[Any]:
-    """JSON knows no infinite number, and no NaN."""
-    return [None if isinstance(v, float) and not math.isfinite(v) else v for v in values]
 
 
 def _json(record: dict[str, Any]) -> str:
@@ -232,14 +226,8 @@ def _summary(metrics: dict[str, Any]) -> str:
     values = {"clips": str(metrics["num_clips"])}
     grouped = metrics["resampled"]["unit"] == "groups"
     for key, (name, _) in SUMMARY.items():
-        if metrics.get(key) is None:
-            continue
-        as_share = key in ("accuracy", "top5_accuracy")
-        value = f"{metrics[key]:.1%}" if as_share else f"{metrics[key]:.3f}"
-        # Wilson's interval holds for shares near 1, too, but only for clips that are independent.
-        wilson = key == "accuracy" and not grouped
-        ends = metrics["accuracy_interval"] if wilson else metrics["intervals"].get(key)
-        values[name] = value + (f" {_interval(ends, as_share)}" if ends else "")
+        if key in metrics:
+            values[name] = value_text(metrics, key, key in ("accuracy", "top5_accuracy"))
     if "all_labels" in metrics:
         values["all labels"] = _among_all(metrics["all_labels"])
     if grouped:
@@ -259,9 +247,27 @@ def _among_all(shares: dict[str, float]) -> str:
     return text
 
 
-def _interval(ends: list[float], as_share: bool) -> str:
-    low, high = (f"{end:.1%}" if as_share else f"{end:.3f}" for end in ends)
-    return f"(95 % interval {low} to {high})"
+def value_text(metrics: dict[str, Any], key: str, as_share: bool = False) -> str:
+    """Return a metric with its interval for people, or why one of them is not defined."""
+    why = metrics["undefined"]
+    if metrics[key] is None:
+        return f"not defined: {why[key]}"
+    value = f"{metrics[key]:.1%}" if as_share else f"{metrics[key]:.3f}"
+    if key not in metrics["intervals"]:
+        return value
+    ends = metrics["intervals"][key]
+    if ends is None:
+        return f"{value} (95 % interval not defined: {why[f'intervals.{key}']})"
+    return f"{value} (95 % interval {' to '.join(end_texts(ends, as_share))})"
+
+
+def end_texts(ends: list[float], as_share: bool) -> list[str]:
+    """Return both ends of an interval, with as many digits as it takes to tell them apart."""
+    for digits in range(1 if as_share else 3, 9):
+        texts = [f"{end:.{digits}{'%' if as_share else 'f'}}" for end in ends]
+        if texts[0] != texts[1]:
+            break
+    return texts
 
 
 def _number(value: float | None) -> str:
@@ -276,5 +282,5 @@ def members_table(rows: list[dict[str, Any]]) -> Table:
         table.add_column(title, justify="right" if place else "left")
     for row in rows:
         name, *numbers = row.values()
-        table.add_row(escape(name), *("-" if n is None else f"{n:.3f}" for n in numbers))
+        table.add_row(escape(name), *("not defined" if n is None else f"{n:.3f}" for n in numbers))
     return table

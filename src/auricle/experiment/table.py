@@ -276,8 +276,10 @@ def _score_text(grid: Grid, row: Row) -> str:
 def _difference_text(found: Difference | None) -> str:
     if found is None:
         return ""
-    low, high = 100 * found.low, 100 * found.high
-    return f"{100 * found.mean:+.2f} ({low:+.2f} to {high:+.2f}, p {found.p_value:.2g})"
+    ends = "interval not defined"
+    if found.low is not None and found.high is not None:
+        ends = f"{100 * found.low:+.2f} to {100 * found.high:+.2f}"
+    return f"{100 * found.mean:+.2f} ({ends}, p {found.p_value:.2g})"
 
 
 def _footnotes(grid: Grid, scores: dict[str, list[Scores | None]]) -> str:
@@ -290,9 +292,9 @@ def _footnotes(grid: Grid, scores: dict[str, list[Scores | None]]) -> str:
     least = 100 * smallest_difference(clips, accuracy)
     return (
         f"{timed}\n"
-        f"Differences are paired over the {clips} clips; their intervals say what other clips (of "
-        "other speakers or recordings, where these are known) could have given, the standard "
-        "deviation what other seeds do. With one run a side, these "
+        f"Differences are paired over the {clips} clips; their intervals hold what other clips (of "
+        "other speakers or recordings, where these are known) and, where both cells have several "
+        "seeds, other seeds could have given. With one run a side, these "
         f"clips would show a true difference of {least:.1f} points with 80 % probability if the "
         "models' errors were independent; fewer points where they fail on the same clips.\n"
     )
