@@ -11,7 +11,8 @@ import soundfile
 
 from auricle import errors
 from auricle.audio import media
-from auricle.data import check, measure_statistics, read, stored_statistics
+from auricle.data import check, measure_statistics, read
+from auricle.data.statistics import find_statistics
 from auricle.errors import AudioError, DataError, MissingExtraError
 from auricle.features import FbankConfig
 
@@ -228,7 +229,7 @@ def test_of_many_clips_a_fixed_draw_is_measured(folder, monkeypatch):
 def test_stored_statistics_are_found_only_for_what_they_are_of(folder):
     path = folder / "m.csv"
     stored = check.store(checked(folder).measured, FRONT_END, path)
-    find = stored_statistics.find
+    find = find_statistics
     assert find(path, "train", FRONT_END) == stored
     assert find(path, "train", FbankConfig(num_mels=40, mean=1.0)) == stored  # no log-mel value
     assert find(path, None, FRONT_END) is None
@@ -240,5 +241,5 @@ def test_stored_statistics_are_found_only_for_what_they_are_of(folder):
 @pytest.mark.parametrize("text", ["{", "[]", '{"mean": 1}'])
 def test_a_damaged_file_of_statistics_is_not_taken(text, folder):
     (folder / "m.statistics.json").write_text(text)
-    assert stored_statistics.find(folder / "m.csv", "train", FRONT_END) is None
-    assert stored_statistics.find(folder, "train", FRONT_END) is None
+    assert find_statistics(folder / "m.csv", "train", FRONT_END) is None
+    assert find_statistics(folder, "train", FRONT_END) is None

@@ -249,8 +249,9 @@ def test_fsd50k_without_metadata_says_which_groups_are_unknown(fsd, tmp_path):
     [
         (
             "dev.csv",
-            "1,Crushing,/m/07plct2,test",
-            "{path}, line 2: split must be train or val, got 'test'.",
+            "1,Crushing,/m/07plct2,trian",
+            "{path}, line 2: unknown split 'trian'. Did you mean 'train'? Known: dev, eval, "
+            "evaluation, test, testing, train, training, val, valid, validation.",
         ),
         (
             "eval.csv",

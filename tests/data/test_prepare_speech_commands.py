@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from auricle.data import leaks
-from auricle.data.prepare import prepare, silence
-from auricle.data.prepare.speech_commands import COMMANDS, V1, V2
+from auricle.data.prepare import prepare
+from auricle.data.prepare.speech_commands import COMMANDS, V1, V2, cut_silence
 from auricle.errors import DataError, DataWarning
 
 RATE = 16_000
@@ -149,7 +149,7 @@ def test_the_draw_is_the_same_every_time(second, tmp_path):
 def test_silence_is_cut_exactly_and_splits_share_no_sample(second, tmp_path):
     noise = second / "_background_noise_"
     counts = {"train": 21, "validation": 10, "test": 9}
-    clips = silence.cut(noise, counts, tmp_path / "cut")
+    clips = cut_silence(noise, counts, tmp_path / "cut")
     assert Counter(clip.split for clip in clips) == counts
     where = {path.stem: soundfile.read(path, dtype="int16")[0] for path in noise.glob("*.wav")}
     heard = {(name, split): set() for name in where for split in counts}

@@ -160,10 +160,11 @@ def _measure(manifest: "Manifest", front_end: "FilterbankConfig", out: Path) -> 
 
 
 def _store(measured: "Measured", front_end: "FilterbankConfig", out: Path) -> None:
-    from auricle.data import check, stored_statistics
+    from auricle.data import check
+    from auricle.data.statistics import statistics_file
 
     stored = check.store(measured, front_end, out)
-    typer.echo(f"{stored_statistics.place_of(out)}: {stored.summary()}")
+    typer.echo(f"{statistics_file(out)}: {stored.summary()}")
 
 
 @contextlib.contextmanager

@@ -35,14 +35,16 @@ def statistics(
       auricle statistics esc50.csv --not-fold 1
     """
     from auricle.data import measure_statistics, read
-    from auricle.data.stored_statistics import find, place_of
+    from auricle.data.statistics import find_statistics, statistics_file
 
     settings = front_end_settings(
         front_end, "statistics", sample_rate=sample_rate, num_mels=num_mels
     )
-    stored = None if not_fold is not None else find(data, split, settings)
+    stored = None if not_fold is not None else find_statistics(data, split, settings)
     if stored is not None:
-        typer.echo(f"from {place_of(data)}: {stored.num_clips} of {stored.of} clips", err=True)
+        typer.echo(
+            f"from {statistics_file(data)}: {stored.num_clips} of {stored.of} clips", err=True
+        )
         mean, std = stored.mean, stored.std
     else:
         measured = measure_statistics(read(data).select(split, not_fold=not_fold), settings)

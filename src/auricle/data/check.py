@@ -11,7 +11,7 @@ import numpy as np
 
 from auricle.data.listening import Listening, listen
 from auricle.data.manifest import Clip, Manifest
-from auricle.data.stored_statistics import StoredStatistics, digest, settings_of, write
+from auricle.data.statistics import StoredStatistics, digest, settings_of, write_statistics
 from auricle.data.table import write_rows
 from auricle.errors import AudioError, DataError
 from auricle.features import FilterbankConfig, Statistics
@@ -173,5 +173,5 @@ def store(measured: Measured, front_end: FilterbankConfig, manifest: Path) -> St
         settings_of(front_end),
         digest(manifest),
     )
-    write(stored, manifest)
+    write_statistics(stored, manifest)
     return stored

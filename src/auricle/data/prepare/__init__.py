@@ -1,23 +1,11 @@
-"""Data sets, as downloaded, to manifests. A new one: a file here and a line in DATA_SETS."""
+"""Data sets, as downloaded, to manifests. A new one: a function here and a line in DATA_SETS."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from auricle.data.manifest import read, write
-from auricle.data.prepare import (
-    audiofolder,
-    audioset,
-    class_folders,
-    esc10,
-    esc50,
-    foreign_table,
-    fsd50k,
-    speech_commands,
-    speech_commands_12,
-    speech_commands_subset,
-    urbansound8k,
-)
-from auricle.data.prepare.column_names import parse as parse_columns
+from auricle.data.prepare import audioset, environmental, foreign, speech_commands
+from auricle.data.prepare.foreign import parse_columns
 from auricle.data.prepare.listing import (
     Listing,
     Request,
@@ -29,20 +17,20 @@ from auricle.data.prepare.listing import (
 from auricle.errors import DataError, unknown_name
 
 DATA_SETS: dict[str, Callable[[Request], Listing]] = {
-    "esc50": esc50.list_clips,
-    "esc10": esc10.list_clips,
+    "esc50": environmental.list_esc50,
+    "esc10": environmental.list_esc10,
     "speech_commands_v1": speech_commands.list_v1,
     "speech_commands_v2": speech_commands.list_v2,
-    "speech_commands_v1_12": speech_commands_12.list_v1,
-    "speech_commands_v2_12": speech_commands_12.list_v2,
-    "speech_commands_12": speech_commands_subset.list_clips,
+    "speech_commands_v1_12": speech_commands.list_12_v1,
+    "speech_commands_v2_12": speech_commands.list_12_v2,
+    "speech_commands_12": speech_commands.list_subset,
     "audioset": audioset.list_clips,
     "audioset_balanced": audioset.list_balanced,
-    "fsd50k": fsd50k.list_clips,
-    "urbansound8k": urbansound8k.list_clips,
-    "folder": class_folders.list_clips,
-    "audiofolder": audiofolder.list_clips,
-    "table": foreign_table.list_clips,
+    "fsd50k": environmental.list_fsd50k,
+    "urbansound8k": environmental.list_urbansound8k,
+    "folder": foreign.list_folder,
+    "audiofolder": foreign.list_audiofolder,
+    "table": foreign.list_table,
 }
 WITH_TEST_FOLDER = ("speech_commands_v1_12", "speech_commands_v2_12")
 WITH_COLUMNS = ("table",)
