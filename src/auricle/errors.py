@@ -98,8 +98,9 @@ def require(module: str, extra: str, purpose: str) -> ModuleType:
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """Message for a name that is not in a table, with the nearest known one first."""
     names = sorted(known)
-    nearest = difflib.get_close_matches(name, names, n=1)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    spelled = {known_name.casefold(): known_name for known_name in names}
+    nearest = difflib.get_close_matches(name.casefold(), spelled, n=1)
+    hint = f" Did you mean {spelled[nearest[0]]!r}?" if nearest else ""
     shown = ", ".join(names[:NAMES_SHOWN])
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
     return f"unknown {kind} {quoted(name)}.{hint} Known: {shown or 'none'}{more}."

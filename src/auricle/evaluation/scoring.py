@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from auricle.data import Clip, Manifest
-from auricle.errors import AudioError, CheckpointError, DataError, UserError
+from auricle.errors import AudioError, DataError, UserError
 from auricle.inference import Classifier, Ensemble
 from auricle.inference.windows import Limits, Sound
 
@@ -71,10 +71,10 @@ def score_clips(
         if isinstance(outcome, AudioError):
             failures.append(Failure(clip, str(outcome)))
         elif isinstance(outcome, UserError):
-            raise outcome
+            raise type(outcome)(str(Failure(clip, str(outcome)))) from outcome
         else:
             clips.append(clip)
-            rows.append(_checked(outcome, clip))
+            rows.append(outcome)
         progress(1)
     if not clips:
         raise DataError(
@@ -82,12 +82,3 @@ def score_clips(
             f"The first: {failures[0]}"
         )
     return ScoredClips(clips, torch.stack(rows), failures)
-
-
-def _checked(scores: Tensor, clip: Clip) -> Tensor:
-    if not scores.isfinite().all():
-        raise CheckpointError(
-            f"{clip.path}: the model gives scores that are not numbers. Its weights are damaged, "
-            "or its training diverged."
-        )
-    return scores

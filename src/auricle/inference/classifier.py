@@ -3,7 +3,8 @@
 Shapes: S samples, B waveforms, C classes, D width of the embedding.
 """
 
-from collections.abc import Iterable, Iterator
+import copy
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Self, overload
 
@@ -15,7 +16,7 @@ from auricle.errors import AudioError, CheckpointError, ConfigError, UserError
 from auricle.inference import hub, names, ontology, recognition, windows
 from auricle.inference.engine import Engine, TorchEngine
 from auricle.inference.ontology import Group
-from auricle.inference.recognition import Prediction, Recognition, Segment
+from auricle.inference.recognition import Prediction, Recognition, Segment, Selection
 from auricle.inference.waveform import Waveform, to_mono
 from auricle.inference.windows import DEFAULT_LIMITS, Compute, Limits, Recording, Sound
 
@@ -48,6 +49,7 @@ class Classifier:
                 "it first, or choose another model."
             )
         self.aggregate = windows.aggregation(aggregation)
+        self.selection = recognition.EVERYTHING
         self.engine: Engine = (
             TorchEngine(model, device) if isinstance(model, checkpoint.Checkpoint) else model
         )
@@ -201,6 +203,11 @@ class Classifier:
         """Scores `(C,)` of each sound file, or its error, in order; scored together, in batches."""
         return windows.join_files(self.engine, self.engine.score, sounds, limits, self.aggregate)
 
+    def run_files(self, sounds: Iterable[Sound]) -> Iterator[tuple[int, Segment | UserError]]:
+        """Every window of each file, in order, with the number of the file; or its error."""
+        recordings = windows.read(sounds, self.sample_rate)
+        return windows.run(self.engine, self.engine.score, recordings)
+
     def segments(self, source: audio.Source) -> Iterator[Segment]:
         """Every window of a sound file with its scores, in order; read and scored in blocks."""
         recordings = [audio.blocks(source, self.sample_rate)]
@@ -218,7 +225,8 @@ class Classifier:
 
     def interpret(self, segment: Segment, top: int = 5) -> Recognition:
         """The `top` best labels of a segment, which are recognised, and whether it is silent."""
-        return recognition.recognise(segment, self.labels, self.thresholds, top)
+        labels, thresholds = self.labels, self.thresholds
+        return recognition.recognise(segment, labels, thresholds, top, self.selection)
 
     def groups(self, segment: Segment, top: int = 5) -> list[Group]:
         """The `top` best groups of a segment, recognised ones first: see `ontology.groups`.
@@ -227,7 +235,40 @@ class Classifier:
             CheckpointError: the labels are not those of AudioSet.
         """
         reached = recognition.reached(segment, self.thresholds)
-        return ontology.groups(self.labels, segment.scores.tolist(), reached)[:top]
+        columns = self.selection.of(segment, self.labels)
+        found = ontology.groups(
+            [self.labels[column] for column in columns],
+            segment.scores[columns].tolist(),
+            None if reached is None else [reached[column] for column in columns],
+        )
+        return [group for group in found if group.score >= self.selection.min_score][:top]
+
+    def select(
+        self,
+        labels: Sequence[str] | None = None,
+        without: Sequence[str] = (),
+        min_score: float = 0.0,
+    ) -> Self:
+        """A classifier whose answers name only some labels; scores stay as they are.
+
+        Args:
+            labels: the only ones to name; None: all. A name of AudioSet's ontology, or its id,
+                stands for everything under it, too.
+            without: labels never to name.
+            min_score: from which score on a label or group is named.
+
+        Raises:
+            ConfigError: the model has no such label, with the nearest, or none is left.
+        """
+        columns = frozenset(range(len(self.labels)))
+        if labels is not None:
+            columns = ontology.columns_of(labels, self.labels)
+        columns -= ontology.columns_of(without, self.labels)
+        if not columns:
+            raise ConfigError("no label is left to name. Leave out fewer, or select more.")
+        selected = copy.copy(self)
+        selected.selection = Selection(columns, min_score)
+        return selected
 
     def check_groups(self) -> None:
         """Make sure that the labels can be grouped.
@@ -251,7 +292,7 @@ class Classifier:
 
     def _run(self, compute: Compute, recordings: Iterable[Recording]) -> Iterator[list[Segment]]:
         """The windows of each recording; its error is raised."""
-        for found in windows.run_whole(self.engine, compute, recordings):
+        for found in windows.grouped(windows.run(self.engine, compute, recordings)):
             if isinstance(found, UserError):
                 raise found
             yield found

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 
-from auricle.errors import CheckpointError
+from auricle.errors import CheckpointError, ConfigError, unknown_name
 from auricle.inference.recognition import Prediction
 
 NAMES_SHOWN = 3
@@ -84,6 +84,38 @@ def ids_of(labels: Sequence[str]) -> list[str]:
             "a model that gives them, or ask for labels instead of groups."
         )
     return [by_name[label] for label in labels]
+
+
+def columns_of(names: Sequence[str], labels: Sequence[str]) -> frozenset[int]:
+    """Return the columns of `labels` that `names` stand for.
+
+    A name is a label or its id (`/m/0bt9lr`); one of the ontology stands for everything under it,
+    too, so that "Dog" holds "Bark" and "Animal" both. Capitals do not matter.
+
+    Raises:
+        ConfigError: neither a label nor a kind of sound that has a label under it, with the
+            nearest.
+    """
+    kinds = {kind.name.casefold(): kind.id for kind in read().values()}
+    ids = [kinds.get(label.casefold()) for label in labels]
+    columns: set[int] = set()
+    for name in names:
+        kind = name if name in read() else kinds.get(name.casefold())
+        under = _under(kind) if kind else set()
+        found = {
+            column
+            for column, label in enumerate(labels)
+            if label.casefold() == name.casefold() or ids[column] in under
+        }
+        if not found:
+            raise ConfigError(unknown_name("label", name, labels))
+        columns |= found
+    return frozenset(columns)
+
+
+def _under(kind: str) -> set[str]:
+    """Ids of the kind and of everything under it."""
+    return {kind}.union(*(_under(child) for child in read()[kind].children))
 
 
 @dataclass

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from auricle.features.filterbank import SILENCE_DBFS, clip_power
 
+SILENCE = "Silence"  # AudioSet's label for what `Segment.is_silent` measures
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -57,7 +59,7 @@ class Recognition:
     """The answer about a part of a recording, in seconds.
 
     Attributes:
-        best: as many labels as were asked for, best first.
+        best: as many labels as were asked for, best first; fewer where fewer were selected.
         recognised: every label whose score reaches its threshold, best first; none of a silent
             sound. None: the model has no thresholds.
         silence: whether there is nothing to be heard, whatever the scores are.
@@ -98,14 +100,49 @@ def reached(segment: Segment, thresholds: Sequence[float] | None) -> list[bool] 
     return [False] * len(found) if segment.is_silent else found.tolist()
 
 
+@dataclass(frozen=True)
+class Selection:
+    """Which of a model's labels answers name.
+
+    Attributes:
+        columns: positions of the labels; None: all.
+        min_score: from which score on a label or group is named.
+    """
+
+    columns: frozenset[int] | None = None
+    min_score: float = 0.0
+
+    def of(self, segment: Segment, labels: Sequence[str]) -> list[int]:
+        """Return the columns of the labels that an answer about `segment` may name.
+
+        "Silence" is none of them in a segment that is not silent: its level is measured, and
+        models call loud noise so.
+        """
+        return [
+            column
+            for column, label in enumerate(labels)
+            if (self.columns is None or column in self.columns)
+            and (label != SILENCE or segment.is_silent)
+        ]
+
+
+EVERYTHING = Selection()
+
+
 def recognise(
-    segment: Segment, labels: Sequence[str], thresholds: Sequence[float] | None, top: int
+    segment: Segment,
+    labels: Sequence[str],
+    thresholds: Sequence[float] | None,
+    top: int,
+    selection: Selection = EVERYTHING,
 ) -> Recognition:
-    """What `segment` was taken for, with the `top` best of the C `labels`, or all if fewer."""
+    """Return the `top` best of the C `labels` in `segment`, and which are recognised."""
     found = reached(segment, thresholds)
+    allowed = set(selection.of(segment, labels))
     ordered = [
         Prediction(labels[index], score, None if found is None else found[index])
         for score, index in zip(*map(Tensor.tolist, segment.scores.topk(len(labels))), strict=True)
+        if index in allowed and score >= selection.min_score
     ]
     recognised = None if found is None else [each for each in ordered if each.recognised]
     return Recognition(segment.start, segment.end, ordered[:top], recognised, segment.is_silent)

@@ -5,12 +5,12 @@ Batches go across recordings, whatever these are: files, waveforms, or a stream 
 Shapes: S samples of a recording, W samples of a window, n windows in a batch, C classes.
 """
 
+import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from itertools import chain
 from queue import SimpleQueue
 from typing import TypeAlias
 
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from auricle import audio
-from auricle.errors import AudioError, ConfigError, UserError, unknown_name
+from auricle.errors import AudioError, CheckpointError, ConfigError, UserError, unknown_name
 from auricle.inference.engine import Engine
 from auricle.inference.recognition import Segment, level
 
@@ -95,26 +95,19 @@ def run(
         yield from _finished(entries)
 
 
-def run_whole(
-    engine: Engine,
-    compute: Compute,
-    recordings: Iterable[Recording],
-    limits: Limits = DEFAULT_LIMITS,
+def grouped(
+    outcomes: Iterable[tuple[int, Segment | UserError]],
 ) -> Iterator[list[Segment] | UserError]:
-    """Yield all segments of each recording, or its error, in the order of the recordings."""
-    segments: list[Segment] = []
-    current = 0
-    failed: UserError | None = None
-    for number, outcome in run(engine, compute, recordings, limits):
-        if number != current:
-            yield failed or segments
-            current, segments, failed = number, [], None
-        if isinstance(outcome, UserError):
-            failed = outcome
-        else:
-            segments.append(outcome)
-    if failed or segments:
-        yield failed or segments
+    """Yield all segments of each recording, or its error, from what `run` yields."""
+    for _, found in itertools.groupby(outcomes, key=lambda pair: pair[0]):
+        segments: list[Segment] = []
+        error: UserError | None = None
+        for _, outcome in found:
+            if isinstance(outcome, UserError):
+                error = outcome
+            else:
+                segments.append(outcome)
+        yield error or segments
 
 
 def join_files(
@@ -129,7 +122,7 @@ def join_files(
     Args:
         aggregate: None: `mean`.
     """
-    for found in run_whole(engine, compute, read(sounds, engine.sample_rate), limits):
+    for found in grouped(run(engine, compute, read(sounds, engine.sample_rate), limits)):
         yield found if isinstance(found, UserError) else join(found, aggregate or mean).values
 
 
@@ -274,6 +267,11 @@ def _run_batch(engine: Engine, compute: Compute, waiting: list[_Entry], limits: 
     for entry, window, row in zip(batch, windows, rows, strict=True):
         start, end = window.start / engine.sample_rate, window.end / engine.sample_rate
         entry.outcome = Segment(start, end, row, level(window.waveform))
+        if not row.isfinite().all():
+            entry.outcome = CheckpointError(
+                "the model gives scores that are not numbers. Its weights are damaged, or its "
+                "training diverged."
+            )
         entry.window = None  # its samples are not needed any more
     waiting[:] = [entry for entry in waiting if entry.window]
 
@@ -302,7 +300,7 @@ def _begun(sound: Sound, sample_rate: int) -> Recording:
     """The sound with its first block read; an error waits until that block is asked for."""
     try:
         blocks = audio.blocks(sound() if callable(sound) else sound, sample_rate)
-        return chain([next(blocks)], blocks)
+        return itertools.chain([next(blocks)], blocks)
     except Exception as error:
         return _failing(error)
 
