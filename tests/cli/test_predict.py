@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from auricle.cli import output
 from auricle.cli.main import app
-from auricle.inference import Classifier, Prediction, Recognition, names
+from auricle.inference import Classifier, Prediction, Recognition, names, records
 
 RATE = 16_000
 
@@ -64,8 +64,8 @@ def test_a_terminal_gets_bars_and_names_are_not_markup(monkeypatch, capsys):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "dumb")  # no colours
     predictions = [Prediction("[bold]rain", 1.0), Prediction("dog", 0.25)]
-    whole = output.Part(Recognition(0.0, 5.0, predictions, None, silence=False))
-    output.show_table(output.Answer(Path("[red].wav"), "tiny", whole, [whole]))
+    whole = records.Part(Recognition(0.0, 5.0, predictions, None, silence=False))
+    output.show_bars(records.Answer(Path("[red].wav"), "tiny", whole, [whole]))
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == "[red].wav 5.0 s"
     assert lines[1] == f"  100.0%  {'█' * 24}  [bold]rain"
@@ -113,6 +113,30 @@ def test_csv_of_a_short_recording_is_the_json_of_it(predict, sound):
         (entry["label"], entry["score"]) for entry in record["labels"]
     ]
     assert [(row["start"], row["end"]) for row in rows] == [("0.0", "1.0")] * 4
+
+
+def test_short_forms_are_formats(predict, sound):
+    path = sound("dog.wav")
+    for name in ("json", "csv"):
+        assert predict(path, "--format", name).stdout == predict(path, f"--{name}").stdout
+    assert predict(path, "--format", "table").stdout == predict(path).stdout
+
+
+def test_files_scored_together_are_answered_in_order_as_each_alone(predict, sound, tmp_path):
+    (tmp_path / "bad.wav").write_text("not a sound")
+    lengths = (1.0, 5.0, 0.05, 1.1, 3.0, 1.0)
+    paths = [sound(f"{number}.wav", length) for number, length in enumerate(lengths)]
+    paths.insert(2, tmp_path / "bad.wav")
+    result = predict(*paths, "--json", "--top", 4)
+    assert result.exit_code == 1
+    records = [json.loads(line) for line in result.stdout.splitlines()]
+    paths.remove(tmp_path / "bad.wav")
+    assert [record["file"] for record in records] == list(map(str, paths))
+    for path, record in zip(paths, records, strict=True):
+        alone = json.loads(predict(path, "--json", "--top", 4).stdout)
+        scores = {entry["label"]: entry["score"] for entry in alone["labels"]}
+        for entry in record["labels"]:
+            assert entry["score"] == pytest.approx(scores[entry["label"]], abs=5e-5)
 
 
 def test_windows_are_joined_as_asked(predict, sound, tiny_model):
@@ -191,6 +215,14 @@ def test_a_recording_cut_short_is_answered_with_a_warning(predict, sound):
     "words, message",
     [
         (["--json", "--csv"], "--json and --csv cannot be given together. Choose one."),
+        (
+            ["--format", "csv", "--json"],
+            "--json and --format cannot be given together. Choose one.",
+        ),
+        (
+            ["--format", "xml"],
+            "unknown format 'xml'. Known: csv, json, table.",
+        ),
         (
             ["--csv", "--aggregate", "max"],
             "--aggregate has no meaning with --csv, which gives every window lines of its own. "

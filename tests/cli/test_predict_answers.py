@@ -16,7 +16,7 @@ from auricle import checkpoint
 from auricle.cli import output
 from auricle.cli.main import app
 from auricle.features import FbankConfig, PaddingConfig
-from auricle.inference import Classifier, Prediction, Recognition
+from auricle.inference import Classifier, Prediction, Recognition, records
 
 RATE = 16_000
 SCORES = {"Dog": 0.75, "Bark": 0.5, "Speech": 0.25, "Rain": 0.1}
@@ -90,7 +90,7 @@ def test_a_terminal_is_told_the_same(monkeypatch, capsys):
     monkeypatch.setenv("TERM", "dumb")  # no colours
     heard = Recognition(0.0, 5.0, [Prediction("Dog", 0.75, False)], [], silence=False)
     for told in (heard, dataclasses.replace(heard, silence=True)):
-        output.show_table(output.Answer(Path("a.wav"), "tiny", output.Part(told), []))
+        output.show_bars(records.Answer(Path("a.wav"), "tiny", records.Part(told), []))
     assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
         "a.wav 5.0 s",
         "  nothing recognised; best guesses:",
@@ -188,3 +188,39 @@ def test_python_gives_the_same_groups(model, sounds):
     groups = classifier.group_file(sounds / "noise.wav", top=2)
     assert [group.names[-1] for group in groups] == ["Bark", "Speech"]
     assert classifier.thresholds is None
+
+
+def test_only_selected_labels_are_named(ask):
+    assert ask("noise", "--labels", "Animal").splitlines()[1:] == [
+        "   75.0%  Dog",
+        "   50.0%  Bark",
+    ]
+    without = ask("noise", "--without", "/m/0bt9lr", "--json")
+    labels = [entry["label"] for entry in json.loads(without)["labels"]]
+    assert labels == ["Speech", "Rain"]
+    assert ask("noise", "--min-score", "0.2", "--group").splitlines()[1:] == [
+        "   75.0%  Animal > Domestic animals, pets > Dog > Bark (50.0%)",
+        "   25.0%  Human sounds > Human voice > Speech",
+    ]
+    assert ask("noise", "--min-score", "0.9").splitlines()[1:] == []
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--labels", "Dogg"], "unknown label 'Dogg'. Did you mean 'Dog'?"),
+        (["--without", "Rian"], "unknown label 'Rian'. Did you mean 'Rain'?"),
+    ],
+)
+def test_an_unknown_label_is_refused_with_the_nearest(model, sounds, words, message):
+    words = ["predict", str(sounds / "noise.wav"), "--model", str(model), *words]
+    result = CliRunner().invoke(app, words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"error: {message} Known: Bark, Dog, Rain, Speech.\n"
+
+
+def test_a_selection_that_leaves_nothing_is_refused(model, sounds):
+    words = ["predict", str(sounds / "noise.wav"), "--model", str(model), "--labels", "Rain"]
+    result = CliRunner().invoke(app, [*words, "--without", "Rain"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == ("error: no label is left to name. Leave out fewer, or select more.\n")

@@ -19,8 +19,8 @@ def noise():
 
 
 def embeddings(engine, waveforms):
-    found = windows.run_whole(engine, engine.embed, [[waveform] for waveform in waveforms])
-    return torch.stack([windows.join(segments).values for segments in found])
+    found = windows.run(engine, engine.embed, [[waveform] for waveform in waveforms])
+    return torch.stack([windows.join(segments).values for segments in windows.grouped(found)])
 
 
 def test_a_model_embeds_as_its_classifier_does(tiny_model, noise):
@@ -95,7 +95,7 @@ def test_log_mel_is_the_mean_and_deviation_of_each_band(noise):
 
 def test_a_sound_that_is_too_short_is_refused(noise):
     engine = LogMel("cpu")
-    [found] = windows.run_whole(engine, engine.embed, [[noise[:160]]])
+    [(_, found)] = windows.run(engine, engine.embed, [[noise[:160]]])
     assert str(found) == "the sound lasts 10 ms; this model needs at least 25 ms."
 
 

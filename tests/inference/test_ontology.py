@@ -6,7 +6,7 @@ import json
 import pytest
 
 from auricle.convert.assembly import read_labels
-from auricle.errors import CheckpointError
+from auricle.errors import CheckpointError, ConfigError
 from auricle.inference import Group, Prediction, ontology
 
 ROOTS = [
@@ -118,3 +118,31 @@ def test_other_labels_are_refused():
         "'qqqq' and 1 more. Only AudioSet's labels can be grouped: choose a model that gives them, "
         "or ask for labels instead of groups."
     )
+
+
+@pytest.mark.parametrize(
+    "names, expected",
+    [
+        (["Dog"], ["Dog", "Bark"]),
+        (["dog"], ["Dog", "Bark"]),
+        (["/m/0bt9lr"], ["Dog", "Bark"]),
+        (["Bark", "Rain"], ["Bark", "Rain"]),
+        (["Animal"], ["Dog", "Bark", "Growling"]),
+        (["Cat"], ["Growling"]),  # no label itself; a growl is of dogs and of cats
+        (["my own"], ["my own"]),
+        ([], []),
+    ],
+)
+def test_a_name_stands_for_a_label_and_everything_under_it(names, expected):
+    labels = ["Dog", "Bark", "Rain", "Growling", "my own"]
+    if names in (["Dog"], ["dog"], ["/m/0bt9lr"]):
+        expected = [*expected, "Growling"]
+    columns = ontology.columns_of(names, labels)
+    assert [labels[column] for column in sorted(columns)] == expected
+
+
+def test_a_name_without_a_label_is_refused_with_the_nearest():
+    for name, hint in (("dogg", " Did you mean 'Dog'?"), ("Music", ""), ("/m/0", "")):
+        with pytest.raises(ConfigError) as caught:
+            ontology.columns_of([name], ["Dog", "Rain"])
+        assert str(caught.value) == f"unknown label {name!r}.{hint} Known: Dog, Rain."

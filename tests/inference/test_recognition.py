@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from auricle.inference import Classifier, Prediction, Segment
-from auricle.inference.recognition import level, recognise
+from auricle.inference.recognition import SILENCE, Selection, level, recognise
 
 LABELS = ["dog", "cat", "rain"]
 SCORES = torch.tensor([0.5, 0.25, 0.75])
@@ -53,6 +53,21 @@ def test_nothing_is_recognised_in_silence(decibels, silence):
     assert answer.silence == silence
     assert len(answer.recognised) == (0 if silence else 3)
     assert [each.label for each in answer.best] == ["rain", "dog", "cat"]
+
+
+def test_silence_is_no_label_of_what_sounds():
+    scores = torch.tensor([0.9, 0.2])
+    answer = recognise(heard(scores=scores), [SILENCE, "rain"], (0.1, 0.1), top=2)
+    assert answer.best == answer.recognised == [Prediction("rain", pytest.approx(0.2), True)]
+    silent = recognise(heard(-90.0, scores), [SILENCE, "rain"], (0.1, 0.1), top=1)
+    assert [each.label for each in silent.best] == [SILENCE]
+
+
+def test_only_selected_labels_from_the_least_score_on_are_named():
+    chosen = Selection(frozenset([0, 1]), min_score=0.4)
+    answer = recognise(heard(), LABELS, (0.1, 0.1, 0.1), 3, chosen)
+    assert [each.label for each in answer.best] == ["dog"]
+    assert [each.label for each in answer.recognised] == ["dog"]
 
 
 def test_scores_of_32_bits_meet_thresholds_of_64():

@@ -185,7 +185,7 @@ def test_a_recording_that_fails_does_not_stop_the_others(engine):
         raise AudioError("damaged.")
 
     recordings = [[recording(5)], damaged(), [recording(3)], [], [recording(6)]]
-    found = list(windows.run_whole(engine, engine.score, recordings))
+    found = list(windows.grouped(windows.run(engine, engine.score, recordings)))
     assert [str(each) if isinstance(each, UserError) else len(each) for each in found] == [
         1,
         "damaged.",
@@ -201,7 +201,7 @@ def test_an_error_of_ours_is_not_taken_for_the_recordings(engine):
         raise KeyError("ours")
 
     with pytest.raises(KeyError):
-        list(windows.run_whole(engine, engine.score, [broken()]))
+        list(windows.grouped(windows.run(engine, engine.score, [broken()])))
 
 
 def test_files_are_read_ahead_in_threads_and_given_in_order(monkeypatch):

@@ -3,10 +3,12 @@
 import os
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import typer
 
-from auricle.inference.records import Answer, sections, title
+if TYPE_CHECKING:
+    from auricle.inference.records import Answer
 
 BAR_WIDTH = 24  # characters of a score of 1
 PATIENCE = 0.5  # seconds without an answer, after which a line says what is worked on
@@ -34,12 +36,14 @@ class Progress:
         self.is_shown, self.last = False, time.monotonic()
 
 
-def show_bars(answer: Answer) -> None:
+def show_bars(answer: "Answer") -> None:
     """Print the answer with a bar for each score."""
     from rich.bar import Bar
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from auricle.inference.records import sections, title
 
     console = Console()
     # Text, because a string would be read as markup: a file may be called "[red].wav".

@@ -1,34 +1,29 @@
 """`auricle predict`: name what is heard in sound files."""
 
 import contextlib
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from auricle.cli import output
+from auricle.cli import options, output
 from auricle.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from auricle.inference import Classifier, Segment
+    from auricle.inference.formats import Format
+    from auricle.inference.records import Answer, Part
 
 DEFAULT_MODEL = "tagger"
+SHORT_FORMS = ("json", "csv")  # --json is --format json
 
 
 def predict(  # noqa: PLR0913 - one parameter for each option
-    files: Annotated[
-        list[Path],
-        typer.Argument(
-            help="Sound files; directories are walked.",
-            metavar="FILES...",
-            readable=False,  # one that may not be read is reported, and the others go on
-        ),
-    ],
-    model: Annotated[
-        str,
-        typer.Option("--model", "-m", help="Built-in name, checkpoint folder or file, or hub id."),
-    ] = DEFAULT_MODEL,
+    files: options.SoundsArgument,
+    model: options.Model = DEFAULT_MODEL,
     top: Annotated[int, typer.Option(min=1, help="How many labels to give, best first.")] = 5,
     group: Annotated[
         bool,
@@ -38,6 +33,12 @@ def predict(  # noqa: PLR0913 - one parameter for each option
             "down to what was heard.",
         ),
     ] = False,
+    labels: options.Labels = None,
+    without: options.Without = None,
+    min_score: options.MinScore = 0.0,
+    format: Annotated[
+        str | None, typer.Option(help="table, json or csv.", show_default="table")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     as_csv: Annotated[
         bool, typer.Option("--csv", help="A line for each label of each window.")
@@ -56,7 +57,7 @@ def predict(  # noqa: PLR0913 - one parameter for each option
             show_default="mean",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    device: options.Device = "auto",
 ) -> None:
     """Name what is heard in sound files.
 
@@ -70,25 +71,35 @@ def predict(  # noqa: PLR0913 - one parameter for each option
 
       auricle predict recordings/ --json > labels.jsonl
 
+      auricle predict farm.wav --labels Animal --without Dog --min-score 0.2
+
       auricle predict dog.wav --model runs/mine/best --plot dog.png
     """
-    show = _choose_format(as_json, as_csv, aggregate)
-    from auricle.inference import Classifier  # here, so that --help does not wait for torch
+    name = _format_name(format, as_json, as_csv)
+    if name == "csv" and aggregate is not None:
+        raise ConfigError(
+            "--aggregate has no meaning with --csv, which gives every window lines of its own. "
+            "Leave one of them out."
+        )
+    from auricle.inference import Classifier, formats, records  # here, so that --help does not wait
 
+    chosen = formats.choose(name)
     classifier = Classifier.load(model, device, aggregate or "mean")
+    classifier = classifier.select(labels or None, without or [], min_score)
     if group:
         classifier.check_groups()
     failures = Failures()
     sounds = _find_sounds(files, failures)
     pictures = _choose_pictures(plot, sounds)
-    if as_csv:
-        typer.echo(",".join(output.GROUP_COLUMNS if group else output.CSV_COLUMNS))
-    for sound in sounds:
+    typer.echo(chosen.header(group), nl=False)
+    show = _shower(name, chosen)
+    part = partial(_part, classifier, top, group)
+    for sound, segments in zip(sounds, _segments(classifier, sounds), strict=True):
         with failures.reported(sound):
-            segments = _listen(classifier, sound)
-            whole = _interpret(classifier, classifier.whole(segments), top, group)
-            windows = (_interpret(classifier, segment, top, group) for segment in segments)
-            answer = output.Answer(sound, model, whole, windows)
+            if isinstance(segments, UserError):
+                raise segments
+            windows = map(part, segments)
+            answer = records.Answer(sound, model, part(classifier.whole(segments)), windows)
             show(answer)
             if pictures:
                 _draw(classifier, answer, pictures[sound])
@@ -113,17 +124,22 @@ class Failures:
             typer.echo(f"error: {where}{error}", err=True)
 
 
-def _choose_format(as_json: bool, as_csv: bool, aggregate: str | None) -> output.Show:
-    if as_json and as_csv:
-        raise ConfigError("--json and --csv cannot be given together. Choose one.")
-    if as_csv and aggregate is not None:
-        raise ConfigError(
-            "--aggregate has no meaning with --csv, which gives every window lines of its own. "
-            "Leave one of them out."
-        )
-    if as_json:
-        return output.show_json
-    return output.show_csv if as_csv else output.show_table
+def _format_name(format: str | None, as_json: bool, as_csv: bool) -> str:
+    asked = [
+        f"--{name}"
+        for name, is_given in zip(SHORT_FORMS, (as_json, as_csv), strict=True)
+        if is_given
+    ]
+    asked += ["--format"] * (format is not None)
+    if len(asked) > 1:
+        raise ConfigError(f"{' and '.join(asked)} cannot be given together. Choose one.")
+    return format or (asked[0].removeprefix("--") if asked else "table")
+
+
+def _shower(name: str, chosen: "Format") -> "Callable[[Answer], None]":
+    if name == "table" and sys.stdout.isatty():
+        return output.show_bars
+    return lambda answer: typer.echo(chosen.text(answer), nl=False)
 
 
 def _find_sounds(files: list[Path], failures: Failures) -> list[Path]:
@@ -136,18 +152,30 @@ def _find_sounds(files: list[Path], failures: Failures) -> list[Path]:
     return sounds
 
 
-def _listen(classifier: "Classifier", sound: Path) -> "list[Segment]":
-    segments = []
-    with output.listening_to(sound) as heard:
-        for segment in classifier.segments(sound):
-            segments.append(segment)
-            heard(segment.end)
-    return segments
+def _segments(
+    classifier: "Classifier", sounds: list[Path]
+) -> "Iterator[list[Segment] | UserError]":
+    """The windows of each file in turn, or its error; a terminal is told how far it is."""
+    from auricle.inference import windows
+
+    progress = output.Progress()
+
+    def watched() -> "Iterator[tuple[int, Segment | UserError]]":
+        for number, outcome in classifier.run_files(sounds):
+            if not isinstance(outcome, UserError):
+                progress.update(f"{sounds[number].name}: {outcome.end:.0f} s done")
+            yield number, outcome
+
+    for found in windows.grouped(watched()):
+        progress.clear()
+        yield found
 
 
-def _interpret(classifier: "Classifier", segment: "Segment", top: int, group: bool) -> output.Part:
+def _part(classifier: "Classifier", top: int, group: bool, segment: "Segment") -> "Part":
+    from auricle.inference.records import Part
+
     groups = classifier.groups(segment, top) if group else None
-    return output.Part(classifier.interpret(segment, top), groups)
+    return Part(classifier.interpret(segment, top), groups)
 
 
 def _choose_pictures(plot: Path | None, sounds: list[Path]) -> dict[Path, Path]:
@@ -178,7 +206,7 @@ def _name_pictures(folder: Path, sounds: list[Path]) -> dict[Path, Path]:
     return pictures
 
 
-def _draw(classifier: "Classifier", answer: output.Answer, picture: Path) -> None:
+def _draw(classifier: "Classifier", answer: "Answer", picture: Path) -> None:
     from auricle.inference import plot
 
     fbank = classifier.checkpoint.fbank

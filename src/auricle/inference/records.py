@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ class Answer:
     file: Path
     model: str
     whole: Part
-    windows: Sequence[Part]
+    windows: Iterable[Part]
 
 
 def record(answer: Answer) -> dict[str, Any]:

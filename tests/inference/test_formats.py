@@ -1,0 +1,60 @@
+"""Records of answers, and the formats they are written in."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from auricle.errors import ConfigError
+from auricle.inference import Group, Prediction, Recognition, formats, records
+
+
+def answer(score=0.25, recognised=None, groups=None):
+    best = [Prediction("a, b", score, recognised), Prediction("c", 0.1234567, recognised)]
+    whole = records.Part(Recognition(0.0, 2.00049, best, None, silence=False), groups)
+    return records.Answer(Path("x/dog.wav"), "tiny", whole, [whole])
+
+
+def test_a_record_is_rounded_and_holds_no_more_than_plain_values():
+    assert records.record(answer()) == {
+        "file": "x/dog.wav",
+        "duration": 2.0,
+        "model": "tiny",
+        "labels": [{"label": "a, b", "score": 0.25}, {"label": "c", "score": 0.123457}],
+        "recognised": None,
+        "silence": False,
+    }
+
+
+def test_rows_are_those_of_the_columns():
+    rows = records.rows(answer(recognised=False))
+    assert rows[0] == ["x/dog.wav", 0.0, 2.0, "a, b", 0.25, 0, 0]
+    assert len(rows[0]) == len(records.COLUMNS)
+    group = Group("Animal", 0.5, (Prediction("Pets", 0.5), Prediction("Dog", 0.25)))
+    [row] = records.rows(answer(groups=[group]))
+    assert row == ["x/dog.wav", 0.0, 2.0, "Animal", 0.5, "", 0, "Pets > Dog"]
+    assert records.title(group) == "Animal > Pets > Dog (25.0%)"
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_json_never_holds_a_number_that_is_none(number):
+    line = formats.json_line(answer(score=number))
+    assert json.loads(line, parse_constant=pytest.fail)["labels"][0]["score"] is None
+    assert records.to_json({"a": (number, [number])}) == '{"a": [null, [null]]}'
+
+
+def test_csv_quotes_what_has_to_be():
+    assert formats.choose("csv").header(False) + formats.choose("csv").text(answer()) == (
+        "file,start,end,label,score,recognised,silence\n"
+        'x/dog.wav,0.0,2.0,"a, b",0.25,,0\n'
+        "x/dog.wav,0.0,2.0,c,0.123457,,0\n"
+    )
+
+
+def test_an_unknown_format_is_refused():
+    with pytest.raises(ConfigError) as caught:
+        formats.choose("jsn")
+    assert str(caught.value) == (
+        "unknown format 'jsn'. Did you mean 'json'? Known: csv, json, table."
+    )
