@@ -41,7 +41,6 @@ def test_rows_are_those_of_the_columns():
 def test_json_never_holds_a_number_that_is_none(number):
     line = formats.json_line(answer(score=number))
     assert json.loads(line, parse_constant=pytest.fail)["labels"][0]["score"] is None
-    assert records.to_json({"a": (number, [number])}) == '{"a": [null, [null]]}'
 
 
 def test_csv_quotes_what_has_to_be():

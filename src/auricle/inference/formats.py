@@ -5,6 +5,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from auricle.config import to_json
 from auricle.errors import ConfigError, unknown_name
 from auricle.inference import records
 from auricle.inference.records import Answer
@@ -37,7 +38,7 @@ def table(answer: Answer) -> str:
 
 def json_line(answer: Answer) -> str:
     """Return one JSON object on one line."""
-    return records.to_json(records.record(answer)) + "\n"
+    return to_json(records.record(answer)) + "\n"
 
 
 def csv_lines(answer: Answer) -> str:

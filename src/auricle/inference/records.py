@@ -1,7 +1,5 @@
 """What a model answers about a recording, as plain values: a dict for JSON, rows for tables."""
 
-import json
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,19 +93,6 @@ def title(line: Prediction | Group) -> str:
         return line.label
     own, last = f"{line.score:.1%}", f"{line.path[-1].score:.1%}"
     return STEP.join(line.names) + ("" if own == last else f" ({last})")
-
-
-def to_json(value: Any, indent: int | None = None) -> str:
-    """Return JSON text of plain values; a number that is none becomes null."""
-    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, indent=indent)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _scored(entries: Sequence[Prediction | Group]) -> list[dict[str, Any]]:
