@@ -79,16 +79,16 @@ def test_a_channel_can_be_chosen(encode, recwarn, rate):
     file = encode(samples, rate, "FLAC")
     for channel in (1, 2, 3):
         expected = audio.load(encode(samples[:, channel - 1], rate, "FLAC"), RATE)
-        torch.testing.assert_close(audio.load(file, RATE, channel), expected)
-        blocks = audio.blocks(file, RATE, 0.3, channel)
+        torch.testing.assert_close(audio.load(audio.Selected(file, channel), RATE), expected)
+        blocks = audio.blocks(audio.Selected(file, channel), RATE, 0.3)
         torch.testing.assert_close(torch.cat(list(blocks)), expected)
-        part = audio.load_part(file, RATE, 0.25, 0.5, channel)
+        part = audio.load_part(audio.Selected(file, channel), RATE, 0.25, 0.5)
         torch.testing.assert_close(part[400:-400], expected[4400:11600], atol=1e-3, rtol=0)
 
 
 def test_the_mean_can_be_asked_for(sine, encode, recwarn):
     samples = np.stack([sine(RATE), -sine(RATE)], axis=1)
-    waveform = audio.load(encode(samples, RATE, subtype="FLOAT"), RATE, "mix")
+    waveform = audio.load(audio.Selected(encode(samples, RATE, subtype="FLOAT"), "mix"), RATE)
     assert waveform.abs().max() == 0
     assert not recwarn.list
 
@@ -96,7 +96,7 @@ def test_the_mean_can_be_asked_for(sine, encode, recwarn):
 @pytest.mark.parametrize("channel", [0, 3, -1])
 def test_a_channel_that_is_not_there_is_refused(encode, channel):
     with pytest.raises(AudioError) as caught:
-        audio.load(named(encode(np.zeros((100, 2)), RATE)), RATE, channel)
+        audio.load(audio.Selected(named(encode(np.zeros((100, 2)), RATE)), channel), RATE)
     assert str(caught.value) == (
         f"a.wav: has 2 channels, no channel {channel}. Give a number from 1 to 2, or mix."
     )
@@ -104,6 +104,6 @@ def test_a_channel_that_is_not_there_is_refused(encode, channel):
 
 def test_the_only_channel_can_be_chosen(sine, encode):
     file = encode(sine(RATE), RATE)
-    assert torch.equal(audio.load(file, RATE, 1), audio.load(file, RATE))
+    assert torch.equal(audio.load(audio.Selected(file, 1), RATE), audio.load(file, RATE))
     with pytest.raises(AudioError, match="has 1 channel, no channel 2"):
-        audio.load(file, RATE, 2)
+        audio.load(audio.Selected(file, 2), RATE)

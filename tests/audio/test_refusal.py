@@ -65,7 +65,7 @@ def test_a_cut_wav_header_is_refused(file, sine, encode):
 def test_a_cut_mp3_header_is_refused(file, sine, encode):
     path = file("a.mp3", encode(sine(16000), 16000, "MP3", "MPEG_LAYER_III")[:100])
     assert message_of(path) == (
-        f"{path}: its header is damaged or of an unknown kind (libsndfile: no sound frame found). "
+        f"{path}: its header is damaged or of an unknown kind (no sound frame found). "
         "Copy it again, or export it as WAV or FLAC."
     )
 

@@ -337,3 +337,23 @@ def test_standard_input_must_not_be_a_terminal(monkeypatch):
     with pytest.raises(AudioError) as caught:
         audio.load("-", RATE)
     assert str(caught.value) == ("standard input is no file: pipe a sound into it, or name a file.")
+
+
+def test_damaged_frames_of_an_mp3_are_read_quietly(encode_each, capfd):
+    content = bytearray(encode_each(np.tile(NOISE, 5), RATE, "MP3"))
+    for place in np.random.default_rng(0).integers(300, len(content), 300):
+        content[place] ^= 0xFF
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AudioWarning)
+        audio.load(bytes(content), RATE)
+        audio.load_part(bytes(content), RATE, 2.0, 3.0)
+    assert capfd.readouterr().err == ""
+
+
+def test_while_an_mp3_is_read_others_may_print(encode_each, capfd):
+    blocks = audio.blocks(encode_each(NOISE, RATE, "MP3"), RATE, 0.1)
+    next(blocks)
+    print("said", file=sys.stderr, flush=True)
+    os.write(2, b"written\n")
+    assert capfd.readouterr().err == "said\nwritten\n"
+    assert sum(map(len, blocks)) == 2 * RATE - RATE // 10

@@ -47,6 +47,12 @@ def cut_short(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:8044])  # a quarter second of a half
 
 
+def joined_and_cut(path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, RATE)
+    soundfile.write(path, noise, RATE, format="OGG", subtype="VORBIS")
+    path.write_bytes(path.read_bytes() + path.read_bytes()[:200])
+
+
 def damage_flac(path: Path) -> None:
     soundfile.write(path, np.zeros(RATE), RATE, format="FLAC")
     path.write_bytes(path.read_bytes()[:50])
@@ -80,6 +86,27 @@ FAULTS = {
         "not finite: holds NaN or infinite samples, the first at 0.000 s. "
         "Export it again without them",
     ),
+    "huge": (
+        lambda path: soundfile.write(path, np.array([0.1, 1e30, 0.2] * RATE), RATE, "FLOAT"),
+        "beyond full scale: holds samples of up to 1.0e+30 times full scale, the first at 0.000 s; "
+        "beyond 1e+06 there is no recording. If they were integers, divide them by their full "
+        "scale (32768 for 16 bits, 8388608 for 24 bits)",
+    ),
+    "integers as floats": (
+        lambda path: soundfile.write(path, np.array([0.1, 3000, 0.2] * RATE), RATE, "FLOAT"),
+        "beyond full scale: holds samples beyond 100 times full scale, as 16-bit integers taken "
+        "for floats are. Divide them by 32768, or export it with integers",
+    ),
+    "longer": (
+        lambda path: path.write_bytes(path.read_bytes() + b"\x81\x92" * RATE),
+        "longer than its header says: 32000 bytes (1.000 s at its rate) follow the end that its "
+        "header tells, and are not used",
+    ),
+    "joined and cut": (
+        joined_and_cut,
+        "shorter than its header says: 1 of 2 joined streams cannot be read and are left out. Copy "
+        "it again to have all of it",
+    ),
     "too short": (
         lambda path: soundfile.write(path, np.full(399, 0.1), RATE),
         "shorter than one frame: 399 samples at 16000 Hz; a frame has 400",
@@ -98,6 +125,17 @@ def test_a_faulty_clip_is_listed_with_its_reason_and_left_out(kind, folder):
     text = listed.read_text().splitlines()[1]
     assert text.replace('"', "") == f"b.wav,{reason}"
     assert [clip.path.name for clip in result.manifest.clips] == ["a.wav", "c.wav", "d.wav"]
+
+
+def test_what_is_used_whole_is_no_fault_whatever_its_header_says(folder):
+    noise = np.random.default_rng(0).normal(0, 0.1, RATE)
+    soundfile.write(folder / "a.wav", np.stack([noise, -noise], 1), RATE)
+    content = bytearray((folder / "b.wav").read_bytes())
+    content[4:8] = content[40:44] = bytes(4)
+    (folder / "b.wav").write_bytes(content)
+    joined = (folder / "c.wav").read_bytes() + (folder / "d.wav").read_bytes()
+    (folder / "c.wav").write_bytes(joined)
+    assert checked(folder).faults == ()
 
 
 def test_faults_are_counted_by_kind_and_labels_without_a_clip_are_named(folder):

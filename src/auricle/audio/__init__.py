@@ -1,7 +1,6 @@
 """Sound files, bytes or streams to mono waveforms at the wanted rate."""
 
 from auricle.audio.decoding import AudioInfo
-from auricle.audio.find import SOUND_SUFFIXES, find_sounds
 from auricle.audio.load import (
     HIGHEST_RATE,
     LOWEST_RATE,
@@ -13,7 +12,6 @@ from auricle.audio.load import (
     resample,
 )
 from auricle.audio.samples import (
-    Channel,
     check_samples,
     crop,
     louder_channel,
@@ -22,7 +20,7 @@ from auricle.audio.samples import (
     warn_cancelling,
     warn_integers,
 )
-from auricle.audio.source import Source
+from auricle.audio.source import SOUND_SUFFIXES, Channel, Selected, Source, find_sounds
 
 __all__ = [
     "HIGHEST_RATE",
@@ -30,6 +28,7 @@ __all__ = [
     "SOUND_SUFFIXES",
     "AudioInfo",
     "Channel",
+    "Selected",
     "Source",
     "blocks",
     "check_samples",

@@ -1,11 +1,15 @@
 """Sound files that libsndfile reads: WAV, FLAC, Ogg Vorbis and Opus, MP3, AIFF and many more."""
 
+import ctypes
 import os
+import platform
 import re
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -43,6 +47,9 @@ BYTES_PROMISED = re.compile(
 FRAMES_PROMISED = re.compile(r"^ *(?:Frames|Cols) *: (\d+)$", re.MULTILINE)
 END_IS_MISSING = re.compile(r"lacks an end-of-stream bit|Seems to be a truncated file")
 
+_stderr_lock = threading.Lock()
+_num_quiet = 0  # blocks of `_quiet` that are running
+
 
 class _SequentialFile(soundfile.SoundFile):
     """A sound file read from front to back only.
@@ -64,6 +71,8 @@ def decode(source: OpenSource, start: float = 0.0) -> Iterator[Decoder]:
         AudioError: it is no sound file that libsndfile knows, or its header is damaged.
     """
     links = splicing.links(source)
+    if not links:  # libmpg123 would search further, and complain on standard error
+        raise AudioError(_damaged(source, "no sound frame found"))
     if len(links) > 1:
         yield _joined(source, links, start)
         return
@@ -167,7 +176,8 @@ def _pieces_from(first: int, file: soundfile.SoundFile, name: str, link: Link) -
     if _header_seconds(file) is None:
         return without_first(_pieces(file, name, link), first)
     try:
-        file.seek(min(first, file.frames))
+        with _quiet(file):
+            file.seek(min(first, file.frames))
     except soundfile.LibsndfileError as error:
         raise AudioError(
             f"{name}: is cut short or damaged, and cannot be read from "
@@ -203,7 +213,8 @@ def _read(file: soundfile.SoundFile, size: int) -> tuple[Samples, bool]:
     # On an error soundfile does not tell how much it had read; what is still NaN was not.
     piece: Samples = np.full((size, file.channels), np.nan, dtype=np.float32)
     try:
-        return file.read(out=piece), True
+        with _quiet(file):
+            return file.read(out=piece), True
     except soundfile.LibsndfileError:
         return piece[: _leading_numbers(piece)], False
 
@@ -238,3 +249,41 @@ def _is_placeholder(size: int) -> bool:
     what its header takes.
     """
     return (size + 2**16) % 2**31 <= 2**16 or 0 <= size - 0x7F000000 < 2**10
+
+
+@cache
+def _stderr_files() -> tuple[ctypes.c_void_p, int, int] | None:
+    """C's variable `stderr`, its value, and a file to nowhere; None where it cannot be changed."""
+    if platform.libc_ver()[0] != "glibc":
+        return None
+    libc = ctypes.CDLL(None)
+    libc.fopen.restype = ctypes.c_void_p
+    variable = ctypes.c_void_p.in_dll(libc, "stderr")
+    nowhere = libc.fopen(b"/dev/null", b"w")
+    return (variable, variable.value, nowhere) if variable.value and nowhere else None
+
+
+@contextmanager
+def _quiet(file: soundfile.SoundFile) -> Iterator[None]:
+    """A block in which libmpg123 does not complain of damaged frames, where the C library is glibc.
+
+    libsndfile does not let it be told not to. Of the ways to stop it this one loses least:
+    descriptor 2 and Python's `sys.stderr` go on for all threads; only what C code of other threads
+    prints through `stderr` is not seen for those milliseconds.
+    """
+    global _num_quiet
+    files = _stderr_files() if file.format == "MP3" else None
+    if files is None:
+        yield
+        return
+    variable, value, nowhere = files
+    with _stderr_lock:
+        _num_quiet += 1
+        variable.value = nowhere
+    try:
+        yield
+    finally:
+        with _stderr_lock:
+            _num_quiet -= 1
+            if not _num_quiet:
+                variable.value = value

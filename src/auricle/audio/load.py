@@ -15,7 +15,7 @@ from torch import Tensor
 
 from auricle.audio import libsndfile, media
 from auricle.audio.decoding import AudioInfo, Decoder, resampled, warn_incomplete
-from auricle.audio.samples import Channel, Downmix, Samples
+from auricle.audio.samples import Downmix, Samples
 from auricle.audio.source import OpenSource, Source, opened
 from auricle.errors import AudioError
 
@@ -27,17 +27,15 @@ OTHER_CODEC = re.compile(
 )  # libsndfile's words
 
 
-def load(source: Source, sample_rate: int, channel: Channel = None) -> Tensor:
+def load(source: Source, sample_rate: int) -> Tensor:
     """Decode, mix down to mono and resample; full scale is -1 to 1.
 
-    Samples beyond full scale, which float files may hold, are kept. A file that is cut short or
-    damaged gives what can be read of it, with an `AudioWarning`.
+    Channels are mixed to their mean, but see `Selected`. Samples beyond full scale, which float
+    files may hold, are kept. A file that is cut short or damaged gives what can be read of it, with
+    an `AudioWarning`.
 
     Args:
         sample_rate: wanted, in Hz; the file's own may be from 1 kHz to 1 MHz.
-        channel: counted from 1; "mix" for the mean of all; None for the mean too, except where
-            the channels cancel in it (20 dB below what unrelated ones would give): there the
-            loudest one stands alone, with an `AudioWarning`.
 
     Returns:
         float32 `(S,)`, at least one sample; S is `round(frames * sample_rate / its own rate)`
@@ -48,13 +46,11 @@ def load(source: Source, sample_rate: int, channel: Channel = None) -> Tensor:
             samples that are NaN, infinite or beyond a million times full scale.
         MissingExtraError: a kind of file that PyAV reads, and PyAV is not installed.
     """
-    waveforms = [torch.from_numpy(piece) for piece in pieces(source, sample_rate, 0.0, channel)]
+    waveforms = [torch.from_numpy(piece) for piece in pieces(source, sample_rate)]
     return waveforms[0] if len(waveforms) == 1 else torch.cat(waveforms)
 
 
-def blocks(
-    source: Source, sample_rate: int, block_seconds: float = 30.0, channel: Channel = None
-) -> Iterator[Tensor]:
+def blocks(source: Source, sample_rate: int, block_seconds: float = 30.0) -> Iterator[Tensor]:
     """Yield what `load` returns, in blocks `(S,)` of `block_seconds`, the last one shorter.
 
     Memory does not grow with the length of the sound, so this reads recordings of hours. Nothing
@@ -65,7 +61,7 @@ def blocks(
     """
     size = max(1, round(block_seconds * sample_rate))
     block, filled = np.empty(size, dtype=np.float32), 0
-    for piece in pieces(source, sample_rate, 0.0, channel):
+    for piece in pieces(source, sample_rate):
         while len(piece):
             taken = min(size - filled, len(piece))
             block[filled : filled + taken] = piece[:taken]
@@ -77,9 +73,7 @@ def blocks(
         yield torch.from_numpy(block[:filled])
 
 
-def load_part(
-    source: Source, sample_rate: int, start: float, seconds: float, channel: Channel = None
-) -> Tensor:
+def load_part(source: Source, sample_rate: int, start: float, seconds: float) -> Tensor:
     """What `load` gives of `seconds` from `start` (in seconds) on, without decoding the rest.
 
     It costs the same wherever it lies, except in what PyAV reads, in joined files and in MP3
@@ -95,7 +89,7 @@ def load_part(
     """
     wanted = max(1, round(seconds * sample_rate))
     waveforms: list[Tensor] = []
-    for piece in pieces(source, sample_rate, start, channel):
+    for piece in pieces(source, sample_rate, start):
         waveforms.append(torch.from_numpy(piece[:wanted]))
         wanted -= len(waveforms[-1])
         if not wanted:
@@ -137,16 +131,14 @@ def resample(waveform: Tensor, from_rate: int, to_rate: int) -> Tensor:
     return torch.from_numpy(soxr.resample(samples, from_rate, to_rate, quality="HQ"))
 
 
-def pieces(
-    source: Source, sample_rate: int, start: float = 0.0, channel: Channel = None
-) -> Iterator[Samples]:
+def pieces(source: Source, sample_rate: int, start: float = 0.0) -> Iterator[Samples]:
     """The mono samples of `source` at `sample_rate`, in pieces as they come from the decoder.
 
     They begin `start` seconds into the sound.
     """
     with opened(source) as file, _decoder(file, start) as sound:
         num_samples = 0
-        mono = _mono(file.name, sound, start, channel)
+        mono = _mono(file, sound, start)
         for piece in resampled(mono, sound.info.sample_rate, sample_rate):
             num_samples += len(piece)
             yield piece
@@ -206,10 +198,10 @@ def _warning_of(reason: str, name: str, sound: Decoder) -> Iterator[Samples]:
         warn_incomplete(name, frames / sound.info.sample_rate, None)
 
 
-def _mono(name: str, sound: Decoder, start: float, channel: Channel) -> Iterator[Samples]:
+def _mono(file: OpenSource, sound: Decoder, start: float) -> Iterator[Samples]:
     """The mono samples of every piece; `start` is that of the first, in seconds."""
-    rate = sound.info.sample_rate
-    downmix = Downmix(name, rate, channel)
+    name, rate = file.name, sound.info.sample_rate
+    downmix = Downmix(name, rate, file.channel)
     position = 0
     for piece in sound.pieces:
         yield downmix(piece, start + position / rate)

@@ -4,7 +4,7 @@ Shapes: B clips, S samples.
 """
 
 import warnings
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from auricle.audio.source import Channel
 from auricle.errors import AudioError, AudioWarning
 
 Samples = NDArray[np.float32]
-Channel = int | Literal["mix"] | None
 
 LARGEST = 1e6  # times full scale: 120 dB above it, and far below where squares overflow
 INTEGER_PEAK = 100.0  # times full scale: no mix of floats reaches it, 16-bit integers nearly always
@@ -96,8 +96,7 @@ class Downmix:
     Args:
         name: of the sound, for messages.
         rate: of its samples, in Hz.
-        channel: counted from 1; "mix" for the mean of all; None for the mean, and the loudest
-            channel in pieces where they cancel.
+        channel: as in `Selected`.
     """
 
     def __init__(self, name: str, rate: int, channel: Channel):

@@ -1,22 +1,50 @@
-"""What a sound can be read from: a path, bytes or a file object, opened and looked at."""
+"""What a sound can be read from: a path, bytes or a file object; and the sounds in a folder."""
 
 import difflib
 import io
 import os
 import stat
 import sys
-from collections.abc import Iterator
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
-from auricle.errors import AudioError
+from auricle.errors import AudioError, AudioWarning
 
-Source = str | os.PathLike[str] | bytes | BinaryIO
+Channel = int | Literal["mix"] | None
+
+
+@dataclass(frozen=True)
+class Selected:
+    """A source of which one channel is read.
+
+    Attributes:
+        channel: counted from 1; "mix" for the mean of all; None for the mean too, except where
+            the channels cancel in it (20 dB below what unrelated ones would give): there the
+            loudest one stands alone, with an `AudioWarning`. So is a source without a selection.
+    """
+
+    source: "Source"
+    channel: Channel
+
+
+Source = str | os.PathLike[str] | bytes | BinaryIO | Selected
 
 STANDARD_INPUT = "-"  # as a path
+SOUND_SUFFIXES = frozenset(
+    {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff", ".aifc"}
+    | {".au", ".snd", ".w64", ".rf64", ".bwf", ".bw64", ".caf", ".sph", ".voc"}
+    # through PyAV
+    | {".m4a", ".m4b", ".aac", ".mp4", ".webm", ".mka", ".mkv", ".mov", ".3gp", ".3g2"}
+    | {".wma", ".wmv", ".asf", ".amr", ".ac3", ".eac3", ".dts", ".ape", ".wv", ".tta", ".mpc"}
+    | {".avi", ".flv", ".mpg", ".mpeg", ".m2ts", ".mts", ".ra", ".rm", ".dsf", ".tak", ".spx"}
+)
+SUFFIXES_SHOWN = 5
 HEAD_BYTES = 200  # enough to tell the containers apart: packets of MPEG-TS have 188
 
 
@@ -28,6 +56,7 @@ class OpenSource:
         name: for messages: the path, or what stands for it.
         stream: the content, seekable, at its start.
         path: of a regular file; None where there is only the stream.
+        channel: the selected one: see `Selected`.
         start: bytes of the ID3 tags that stand before the content.
         head: the first bytes of the content.
     """
@@ -37,6 +66,7 @@ class OpenSource:
     path: str | None
     start: int
     head: bytes
+    channel: Channel = None
 
 
 @contextmanager
@@ -51,7 +81,10 @@ def opened(source: Source) -> Iterator[OpenSource]:
         AudioError: there is no such file, it is a directory or device, may not be read, or is
             empty.
     """
-    if isinstance(source, bytes):
+    if isinstance(source, Selected):
+        with opened(source.source) as file:
+            yield replace(file, channel=source.channel)
+    elif isinstance(source, bytes):
         with io.BytesIO(source) as stream:
             yield _look_at("<bytes>", stream, path=None)
     elif isinstance(source, str | os.PathLike) and os.fspath(source) == STANDARD_INPUT:
@@ -135,3 +168,89 @@ def missing_path(path: Path) -> str:
     nearest = difflib.get_close_matches(path.name, names, n=1)
     hint = f"Did you mean {str(folder / nearest[0])!r}?" if nearest else "Check the path."
     return f"{path}: does not exist. {hint}"
+
+
+def find_sounds(paths: Iterable[Path], warn_skipped: bool = False) -> list[Path]:
+    """The files among `paths` as given, and in place of each directory the sounds in it.
+
+    A directory is walked to its depths, in the order of the names, and files with the suffix of a
+    sound are taken. Hidden files and folders are skipped, links to folders are not followed. `-`
+    is standard input.
+
+    Args:
+        warn_skipped: warn also how many files of a directory are no sounds by their suffix, not
+            only of pipes and devices with the suffix of a sound.
+
+    Raises:
+        AudioError: a path does not exist, a directory may not be read or has no sound in it.
+    """
+    found: list[Path] = []
+    for path in paths:
+        found += _walk(path, warn_skipped) if _is_directory(path) else [path]
+    return found
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return str(path) != STANDARD_INPUT and stat.S_ISDIR(path.stat().st_mode)
+    except PermissionError as error:
+        raise AudioError(permission_denied(path)) from error
+    except OSError as error:
+        raise AudioError(missing_path(path)) from error
+
+
+def _walk(directory: Path, warn_skipped: bool) -> list[Path]:
+    sounds: list[Path] = []
+    others: Counter[str] = Counter()
+    irregular: list[str] = []
+    folders = [str(directory)]
+    while folders:
+        for entry in _visible_entries(folders.pop()):
+            suffix = Path(entry.name).suffix.lower()
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.path)
+            elif suffix not in SOUND_SUFFIXES:
+                others[suffix] += not entry.is_dir()
+            elif entry.is_file() or _is_dangling(entry):
+                sounds.append(Path(entry.path))
+            elif not entry.is_dir():
+                irregular.append(entry.name)
+    if not sounds:
+        raise AudioError(
+            f"{directory}: no sound file in this directory or below it. "
+            f"Looked for the suffixes {', '.join(sorted(SOUND_SUFFIXES))}."
+        )
+    _warn_skipped(directory, others if warn_skipped else Counter(), irregular)
+    return sorted(sounds)
+
+
+def _visible_entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except PermissionError as error:
+        raise AudioError(permission_denied(folder)) from error
+    except OSError as error:
+        raise AudioError(f"{folder}: cannot be read ({error.strerror}).") from error
+
+
+def _is_dangling(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a link to nothing, which is taken as a file: whoever opens it calls it one."""
+    return entry.is_symlink() and not os.path.exists(entry.path)
+
+
+def _warn_skipped(directory: Path, others: Counter[str], irregular: list[str]) -> None:
+    reasons = []
+    if others.total():
+        ordered = sorted(+others, key=lambda suffix: (-others[suffix], suffix))
+        shown = [suffix or "none" for suffix in ordered[:SUFFIXES_SHOWN]]
+        more = ", ..." if len(ordered) > SUFFIXES_SHOWN else ""
+        reasons.append(f"{others.total()} without the suffix of a sound ({', '.join(shown)}{more})")
+    if irregular:
+        reasons.append(f"{len(irregular)} a pipe, socket or device ({irregular[0]})")
+    if reasons:
+        count = others.total() + len(irregular)
+        files = "1 file was" if count == 1 else f"{count} files were"
+        warnings.warn(
+            f"{directory}: {files} skipped: {', '.join(reasons)}.", AudioWarning, stacklevel=3
+        )

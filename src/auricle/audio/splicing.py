@@ -28,7 +28,7 @@ UNKNOWN_SIZE = b"\xff\xff\xff\xff"  # libsndfile reads to the end of the file
 # estimate that is too long does no harm. It looks for an ID3v1 tag at the end, and insists on some.
 ENDLESS = (range(2**40, 2**41), bytes(128))
 MOST_METADATA = 2**14  # bytes before the first frame of FLAC, as a rule
-FLAC_TAIL = 2**16  # bytes, more than a frame has
+MOST_FLAC_FRAME = 2**16  # bytes, as a rule
 RF64_NAMES = (b"RF64", b"BW64")
 
 
@@ -105,7 +105,7 @@ class Link:
 
 
 def links(source: OpenSource) -> list[Link]:
-    """The links of a file that libsndfile shall read, at least one."""
+    """The links of a file that libsndfile shall read; none of an MP3 without frames."""
     head = source.head
     if head[:4] == b"OggS":
         return _ogg_links(source.stream)
@@ -118,7 +118,9 @@ def links(source: OpenSource) -> list[Link]:
         return [Link(Spliced(source.stream, (range(8), UNKNOWN_SIZE, rest)), note=UNFINISHED)]
     if head[:7] == b"NIST_1A":
         return [Link(promised=_nist_seconds(source.stream))]
-    return _mpeg_links(source) or [Link()]
+    found = _mpeg_links(source)
+    is_mpeg = source.start or (head[:1] == b"\xff" and head[1:2] >= b"\xe0")
+    return found or ([] if is_mpeg else [Link()])
 
 
 def nameless(stream: BinaryIO) -> "Spliced | BinaryIO":
@@ -278,7 +280,7 @@ def _flac_links(stream: BinaryIO, start: int) -> list[Link]:
     size = _size(stream)
     if len(info) < 42 or not total or not block:
         return [Link()]
-    end = _flac_end(stream, start, info) or total
+    end = _flac_end(stream, start, info, (most or MOST_FLAC_FRAME) + 16) or total
     # Of equal ones that are joined the number of samples is right, but there are too many bytes.
     is_full = most and size - start > (total // block + 1) * most + MOST_METADATA
     if end == total and not is_full:
@@ -293,10 +295,13 @@ def _flac_links(stream: BinaryIO, start: int) -> list[Link]:
     return [Link(Spliced(stream, [part])) for part in ranges]
 
 
-def _flac_end(stream: BinaryIO, start: int, info: bytes) -> int | None:
-    """The number of samples up to the end of the last frame, as its header tells; None: unknown."""
-    stream.seek(max(start + 42, _size(stream) - FLAC_TAIL))
-    tail = stream.read(FLAC_TAIL)
+def _flac_end(stream: BinaryIO, start: int, info: bytes, most: int) -> int | None:
+    """The number of samples up to the end of the last frame, as its header tells; None: unknown.
+
+    The frame is looked for in the last `most` bytes.
+    """
+    stream.seek(max(start + 42, _size(stream) - most))
+    tail = stream.read(most)
     for match in reversed(list(re.finditer(rb"(?=\xff[\xf8\xf9])", tail))):
         end = _flac_frame_end(tail[match.start() : match.start() + 16], info)
         if end is not None:

@@ -2,8 +2,8 @@
 
 from auricle.data.augmentation import Augmentation, AugmentationConfig
 from auricle.data.batching import Batch, ClipDataset, Fault, collate
+from auricle.data.check import durations
 from auricle.data.clips import Clip, Span
-from auricle.data.durations import durations
 from auricle.data.fingerprint import TRAINED_ON, fingerprints, trained_on
 from auricle.data.manifest import Manifest, check_labels, leaks, read, write
 from auricle.data.mixing import Mixup, MixupConfig
