@@ -105,6 +105,15 @@ def test_a_difference_is_refused_by_name(other, message):
     assert str(caught.value) == f"{message} {REMEDY}"
 
 
+def test_a_setting_that_is_newer_than_a_checkpoint_has_its_default(tone):
+    older, newer = made(1), made(2)
+    attention = {**newer.config.model_settings["channel_attention"]}
+    assert attention.pop("scoring") == "mlp"
+    settings = {**newer.config.model_settings, "channel_attention": attention}
+    older.config = older.config.model_copy(update={"model_settings": settings})
+    averaging.average([("older", older), ("newer", newer)])
+
+
 def test_one_checkpoint_has_no_average():
     with pytest.raises(CheckpointError) as caught:
         averaging.average([("a", made(1))])

@@ -291,6 +291,33 @@ def test_the_deeper_ast_has_the_size_of_ham(path, source):
     assert cells["AST, deeper"].model["conformer"] is None
 
 
+HAM_GRIDS = [name for name in grid_names() if "ham" in name]
+
+
+@pytest.mark.parametrize("name", HAM_GRIDS)
+def test_all_of_every_cell_of_hams_grids_learns(name, long_source):
+    """No Conformer's convolution is left without a gradient, whatever is read."""
+    narrow = {"width": 8, "depth": 1, "num_heads": 2, "num_classes": 3, "max_frames": 128}
+    for cell in read_grid(name, [long_source]).cells:
+        settings = {key: value for key, value in cell.recipe.model.items() if key != "size"}
+        kind, settings = settings.pop("name"), {**settings, **narrow}
+        if settings.get("channel_attention", {}) is not None:
+            settings["channel_attention"] = {"reduction": 1}  # one unit alone may be dead
+        if settings.get("conformer") is not None:
+            settings["conformer"] = {**settings["conformer"], "num_blocks": 1}
+        torch.manual_seed(0)
+        model = models.build(kind, settings)
+        for parameter in model.parameters():  # at the start, branches end in zeros
+            torch.nn.init.normal_(parameter, std=0.5)
+        model(torch.randn(2, 128, 128)).square().sum().backward()
+        without = [
+            parameter
+            for parameter, values in model.named_parameters()
+            if values.grad is None or not values.grad.any()
+        ]
+        assert without == [], cell.name
+
+
 def test_every_recipe_and_grid_is_in_the_docs():
     text = (Path(__file__).parents[1] / "docs" / "recipes.md").read_text()
     assert [name for name in (*recipe_names(), *grid_names()) if f"`{name}`" not in text] == []

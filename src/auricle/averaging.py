@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from auricle import features, models
-from auricle.checkpoint import Checkpoint
+from auricle.checkpoint import Checkpoint, CheckpointConfig
 from auricle.errors import CheckpointError
 
 NUM_LABELS_SHOWN = 3  # in a message about labels that differ
@@ -67,7 +67,7 @@ def _check_alike(first_name: str, first: Checkpoint, name: str, other: Checkpoin
     facts = ((first.config, first_name), (other.config, name))
     before, after = (
         {"model": config.model, "activation": config.activation}
-        | _flat(config.model_settings, "model_settings.")
+        | _flat(_settings(config), "model_settings.")
         | _flat(config.front_end.to_dict(), "front_end.")
         for config, _ in facts
     )
@@ -83,6 +83,11 @@ def _check_alike(first_name: str, first: Checkpoint, name: str, other: Checkpoin
             f"{label_difference(first.labels, other.labels)}. Only checkpoints that differ in "
             "nothing but their weights can be averaged."
         )
+
+
+def _settings(config: CheckpointConfig) -> dict[str, Any]:
+    """The model's settings, with those that were added since the checkpoint was written."""
+    return models.configure(config.model, config.model_settings).to_dict()
 
 
 def _flat(values: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from auricle.models.ham_ast import ChannelAttention, ChannelAttentionConfig
+from auricle.config import from_dict
+from auricle.errors import ConfigError
+from auricle.models.ham_ast import NORMALIZATIONS, ChannelAttention, ChannelAttentionConfig
 from auricle.models.model import READOUTS
 from auricle.models.patches import TokenLayout
 
@@ -29,7 +31,7 @@ def excited(attention, descriptor):
     return attention.excite(F.relu(attention.squeeze(descriptor)))
 
 
-def test_the_default_is_max_plus_mean_of_patches_norm_perceptron_sigmoid(tokens):
+def test_the_default_is_max_plus_mean_of_patches_norm_mlp_sigmoid(tokens):
     attention = lively()
     patches = tokens[:, 2:]
     combined = patches.amax(dim=1, keepdim=True) + patches.mean(dim=1, keepdim=True)
@@ -41,15 +43,61 @@ def test_the_default_is_max_plus_mean_of_patches_norm_perceptron_sigmoid(tokens)
     ("normalization", "function"),
     [
         ("none", lambda combined: combined),
-        ("l2", lambda combined: combined / combined.norm(dim=-1, keepdim=True)),
-        ("softmax", lambda combined: combined.exp() / combined.exp().sum(-1, keepdim=True)),
+        ("l2", lambda combined: combined / combined.square().mean(dim=-1, keepdim=True).sqrt()),
+        ("softmax", lambda combined: combined.exp() / combined.exp().mean(-1, keepdim=True)),
     ],
 )
-def test_the_descriptor_is_normalised_before_the_perceptron(tokens, normalization, function):
+def test_the_descriptor_is_normalised_before_the_mlp(tokens, normalization, function):
     attention = lively(normalization=normalization, pooling="with_prefix", gate="residual")
     combined = tokens.amax(dim=1, keepdim=True) + tokens.mean(dim=1, keepdim=True)
     expected = tokens + tokens * excited(attention, function(combined))
     torch.testing.assert_close(attention(tokens, LAYOUT), expected)
+
+
+@pytest.mark.parametrize(
+    ("gate", "weigh"),
+    [
+        ("multiply", lambda scores: scores.sigmoid()),
+        ("residual", lambda scores: 1 + scores),
+        ("residual_sigmoid", lambda scores: 1 + scores.sigmoid()),
+    ],
+)
+def test_the_literal_reading_pools_combines_normalises_and_weights(tokens, gate, weigh):
+    attention = lively(scoring="direct", gate=gate)
+    assert [name for name, _ in attention.named_parameters()] == [
+        "normalize.weight",
+        "normalize.bias",
+    ]
+    patches = tokens[:, 2:]
+    combined = patches.amax(dim=1, keepdim=True) + patches.mean(dim=1, keepdim=True)
+    centred = combined - combined.mean(dim=-1, keepdim=True)
+    scores = centred / (centred.square().mean(dim=-1, keepdim=True) + 1e-5).sqrt()
+    scores = scores * attention.normalize.weight + attention.normalize.bias
+    torch.testing.assert_close(attention(tokens, LAYOUT), tokens * weigh(scores))
+
+
+def test_direct_scores_of_two_numbers_a_channel_are_refused():
+    with pytest.raises(ConfigError) as caught:
+        from_dict(
+            ChannelAttentionConfig, {"scoring": "direct", "combination": "concatenation"}, "model"
+        )
+    assert str(caught.value) == (
+        "model: scoring direct needs one number for each channel, combination concatenation gives "
+        "two; choose another."
+    )
+
+
+@pytest.mark.parametrize("scoring", ["mlp", "direct"])
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+def test_no_normalisation_makes_the_weights_of_all_clips_alike(scoring, normalization):
+    """At AST's width, from a fresh start: clips differ by as much as their channels do."""
+    torch.manual_seed(0)
+    config = ChannelAttentionConfig(scoring=scoring, normalization=normalization)
+    attention = ChannelAttention(config, 768)
+    descriptors = attention.normalize(torch.randn(16, 1, 768))
+    scores = attention.squeeze(descriptors) if scoring == "mlp" else descriptors
+    between_clips = scores.std(dim=0).mean()
+    assert between_clips > 0.3
 
 
 @pytest.mark.parametrize("combination", ["concatenation", "learned"])

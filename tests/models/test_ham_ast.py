@@ -43,6 +43,7 @@ def ham_from(pretrained, choices=None):
         {"conformer": {"positions": "relative"}},
         {"channel_attention": None},
         {"channel_attention": {"combination": "concatenation"}},
+        {"channel_attention": {"gate": "residual_sigmoid"}},
     ],
     ids=str,
 )

@@ -159,7 +159,10 @@ class ConvolutionModule(nn.Module):
 
 
 class SequenceConvolution(nn.Module):
-    """Along the flattened sequence, the paper's wording: neighbours are adjacent in time."""
+    """Along the flattened sequence, the paper's wording.
+
+    Neighbours are adjacent in time within a row; at its ends the filter reaches into the next one.
+    """
 
     def __init__(self, width: int, kernel_size: int):
         super().__init__()

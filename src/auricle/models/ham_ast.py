@@ -30,9 +30,19 @@ class ChannelAttentionConfig(Settings):
     pooling: Literal["patches", "with_prefix", "segments"] = "patches"
     combination: Literal["sum", "concatenation", "learned"] = "sum"
     normalization: Literal["layer_norm", "none", "l2", "softmax"] = "layer_norm"
-    gate: Literal["multiply", "residual"] = "multiply"
-    reduction: int = Field(16, ge=1)  # of the width, inside the perceptron
+    scoring: Literal["mlp", "direct"] = "mlp"  # of the channels, from the normalised descriptor
+    gate: Literal["multiply", "residual", "residual_sigmoid"] = "multiply"
+    reduction: int = Field(16, ge=1)  # of the width, inside the MLP
     segment_columns: int = Field(10, ge=1)  # CAM++ has 100 frames: 10 columns at AST's stride 10
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.scoring == "direct" and self.combination == "concatenation":
+            raise ValueError(
+                "scoring direct needs one number for each channel, combination concatenation gives "
+                "two; choose another"
+            )
+        return self
 
 
 class HAMASTConfig(ASTConfig):
@@ -72,10 +82,11 @@ def build_ham_ast(config: HAMASTConfig) -> AST:
 
 
 class ChannelAttention(nn.Module):
-    """Weight the channels of all tokens by what the clip holds: `(B, P + N, D)` to the same.
+    """Weight the channels of all tokens by the clip's pooled features: `(B, P + N, D)` to the same.
 
-    The perceptron ends at zero, so every gate starts at sigmoid(0) = 0.5, which the LayerNorm of
-    the head takes out again; the residual gate starts at exactly no change.
+    An MLP ends at zero, so that every gate starts at sigmoid(0) = 0.5, which the LayerNorm of the
+    head takes out again; the residual gate starts at exactly no change. Direct scores, the paper's
+    wording, have no such start.
     """
 
     def __init__(self, config: ChannelAttentionConfig, width: int):
@@ -84,15 +95,21 @@ class ChannelAttention(nn.Module):
         self.combine = COMBINATIONS[config.combination]()
         combined = 2 * width if config.combination == "concatenation" else width
         self.normalize = NORMALIZATIONS[config.normalization](combined)
-        self.squeeze = nn.Linear(combined, max(1, width // config.reduction))
-        self.excite = nn.Linear(max(1, width // config.reduction), width)
-        nn.init.zeros_(self.excite.weight)
-        nn.init.zeros_(self.excite.bias)
+        if config.scoring == "mlp":
+            self.squeeze = nn.Linear(combined, max(1, width // config.reduction))
+            self.excite = nn.Linear(max(1, width // config.reduction), width)
+            nn.init.zeros_(self.excite.weight)
+            nn.init.zeros_(self.excite.bias)
 
     def forward(self, tokens: Tensor, layout: TokenLayout) -> Tensor:
         largest, mean = POOLINGS[self.config.pooling](tokens, layout, self.config)
         descriptor = self.normalize(self.combine(largest, mean))
-        return GATES[self.config.gate](tokens, self.excite(F.relu(self.squeeze(descriptor))))
+        return GATES[self.config.gate](tokens, SCORINGS[self.config.scoring](self, descriptor))
+
+    def mlp(self, descriptor: Tensor) -> Tensor:
+        """Scores of the channels from all of the descriptor."""
+        scores: Tensor = self.excite(F.relu(self.squeeze(descriptor)))
+        return scores
 
 
 def _pool_patches(
@@ -146,7 +163,7 @@ class SumCombination(nn.Module):
 
 
 class Concatenation(nn.Module):
-    """Max and mean side by side: the perceptron reads both."""
+    """Max and mean side by side: the MLP reads both."""
 
     def forward(self, largest: Tensor, mean: Tensor) -> Tensor:
         return torch.cat([largest, mean], dim=-1)
@@ -164,11 +181,26 @@ class LearnedMix(nn.Module):
         return share[0] * largest + share[1] * mean
 
 
-class UnitLength(nn.Module):
-    """Divide by the Euclidean length."""
+class RootMeanSquare(nn.Module):
+    """Divide by the Euclidean length over the root of the width: a mean square of 1.
+
+    With a length of 1, entries near 0.04 would vanish beside the biases of the MLP, and in a
+    sigmoid: every clip would get the same weights.
+    """
 
     def forward(self, descriptor: Tensor) -> Tensor:
-        return F.normalize(descriptor, dim=-1)
+        return F.normalize(descriptor, dim=-1) * descriptor.shape[-1] ** 0.5
+
+
+class ScaledSoftmax(nn.Module):
+    """Softmax over the channels times the width: a mean of 1, for the same reason."""
+
+    def forward(self, descriptor: Tensor) -> Tensor:
+        return descriptor.softmax(dim=-1) * descriptor.shape[-1]
+
+
+def _direct(attention: ChannelAttention, descriptor: Tensor) -> Tensor:
+    return descriptor
 
 
 def _multiply(tokens: Tensor, scores: Tensor) -> Tensor:
@@ -178,6 +210,11 @@ def _multiply(tokens: Tensor, scores: Tensor) -> Tensor:
 def _add_weighted(tokens: Tensor, scores: Tensor) -> Tensor:
     """Fig. 1b draws a residual path: scores of zero change nothing at all."""
     return tokens + tokens * scores
+
+
+def _add_gated(tokens: Tensor, scores: Tensor) -> Tensor:
+    """The residual path and a gate from 0 to 1."""
+    return tokens + tokens * scores.sigmoid()
 
 
 POOLINGS = {
@@ -192,12 +229,17 @@ COMBINATIONS: dict[str, Callable[[], nn.Module]] = {
     "learned": LearnedMix,
 }
 
-# Before the perceptron: after it, a LayerNorm would blow up the zero vector that it starts from.
+# Before the MLP: after it, a LayerNorm would blow up the zero vector that it starts from.
 NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
     "layer_norm": nn.LayerNorm,
     "none": lambda width: nn.Identity(),
-    "l2": lambda width: UnitLength(),
-    "softmax": lambda width: nn.Softmax(dim=-1),
+    "l2": lambda width: RootMeanSquare(),
+    "softmax": lambda width: ScaledSoftmax(),
 }
 
-GATES = {"multiply": _multiply, "residual": _add_weighted}
+SCORINGS: dict[str, Callable[[ChannelAttention, Tensor], Tensor]] = {
+    "mlp": ChannelAttention.mlp,
+    "direct": _direct,
+}
+
+GATES = {"multiply": _multiply, "residual": _add_weighted, "residual_sigmoid": _add_gated}
