@@ -30,9 +30,10 @@ from measures import operations, peak_gigabytes, peak_share, seconds_of
 from torch import nn
 
 from auricle.data import Batch
+from auricle.experiment.prepared import Sources
 from auricle.experiment.pretraining import build_pretraining
 from auricle.experiment.read import parse
-from auricle.experiment.recipe import Recipe
+from auricle.experiment.recipe import PretrainRecipe
 from auricle.experiment.run import build_checkpoint
 from auricle.training import optimizer
 from auricle.training.pretraining import Pretraining
@@ -51,7 +52,7 @@ PUBLISHED_HOURS = {"EAT": 4 * 58.0, "ASDA": None}
 class WholeStep:
     """All that a step on one batch of noise does, in `parts` parts."""
 
-    def __init__(self, recipe: Recipe, seconds: float, device: str, parts: int):
+    def __init__(self, recipe: PretrainRecipe, seconds: float, device: str, parts: int):
         self.step = build(recipe).to(device).train()
         self.config, self.device = recipe.training, device
         self.optimizer = optimizer.build(self.step.model, self.config.optimizer)
@@ -75,7 +76,7 @@ class WholeStep:
         self.step.updated(self.count)
 
 
-def read(options: argparse.Namespace) -> Recipe:
+def read(options: argparse.Namespace) -> PretrainRecipe:
     """The recipe, with what the options change."""
     frames = 16 * math.ceil(64 * options.seconds / RECIPE_SECONDS)  # whole patches
     overrides = [
@@ -88,16 +89,18 @@ def read(options: argparse.Namespace) -> Recipe:
     ]
     if options.size:
         overrides.append(f"model.size={options.size}")
-    return parse(options.recipe, overrides)
+    recipe = parse(options.recipe, overrides, "pretrain")
+    assert isinstance(recipe, PretrainRecipe)
+    return recipe
 
 
-def build(recipe: Recipe) -> Pretraining:
+def build(recipe: PretrainRecipe) -> Pretraining:
     """The step of the recipe, untrained."""
     trained, new_parameters = build_checkpoint(recipe, [], recipe.front_end.fbank())
-    return build_pretraining(recipe, trained, new_parameters)
+    return build_pretraining(recipe, Sources(), trained, new_parameters)
 
 
-def noise(recipe: Recipe, seconds: float, device: str) -> Batch:
+def noise(recipe: PretrainRecipe, seconds: float, device: str) -> Batch:
     """A batch of clips as long as each other."""
     num_samples = round(seconds * recipe.front_end.sample_rate)
     waveforms = 0.1 * torch.randn(recipe.training.batch_size, num_samples, device=device)
@@ -105,7 +108,7 @@ def noise(recipe: Recipe, seconds: float, device: str) -> Batch:
     return Batch(waveforms, lengths, torch.empty(0))
 
 
-def operations_a_clip(recipe: Recipe, seconds: float) -> int:
+def operations_a_clip(recipe: PretrainRecipe, seconds: float) -> int:
     """Multiplications and additions of the useful products of a step, for one of its clips."""
     training = recipe.training.model_copy(update={"batch_size": 1})
     alone = recipe.model_copy(update={"training": training})
@@ -118,7 +121,7 @@ def operations_a_clip(recipe: Recipe, seconds: float) -> int:
     return teacher + 3 * learning
 
 
-def measure(recipe: Recipe, options: argparse.Namespace, parts: int) -> dict[str, Any]:
+def measure(recipe: PretrainRecipe, options: argparse.Namespace, parts: int) -> dict[str, Any]:
     """Seconds of a step, and the most memory it held."""
     step = WholeStep(recipe, options.seconds, options.device, parts)
 
@@ -136,7 +139,7 @@ def measure(recipe: Recipe, options: argparse.Namespace, parts: int) -> dict[str
     }
 
 
-def measure_what_fits(recipe: Recipe, options: argparse.Namespace) -> dict[str, Any]:
+def measure_what_fits(recipe: PretrainRecipe, options: argparse.Namespace) -> dict[str, Any]:
     """The same with as few parts as the memory needs."""
     for parts in (n for n in range(1, options.batch + 1) if options.batch % n == 0):
         if options.device == "cuda":
@@ -217,9 +220,9 @@ def main() -> None:
     measured = measure_what_fits(recipe, options)
     rate = options.batch / measured["seconds_a_step"]
     products = operations_a_clip(recipe, options.seconds)
-    objective = recipe.pretraining.objective if recipe.pretraining else None
+    objective = recipe.pretraining.objective
     settings = {name: value for name, value in vars(options).items() if name != "out"}
-    settings |= {"size": recipe.model["size"], "clones": getattr(objective, "clones", None)}
+    settings |= {"model": recipe.model.to_dict(), "clones": getattr(objective, "clones", None)}
     is_cuda = options.device == "cuda"
     result = {
         "settings": settings,

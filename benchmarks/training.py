@@ -40,7 +40,13 @@ from auricle.features import (
     SpecAugment,
     SpecAugmentConfig,
 )
-from auricle.training import OptimizerConfig, Supervised, TrainingConfig, Variation, optimizer
+from auricle.training import (
+    LayerwiseOptimizerConfig,
+    Supervised,
+    SupervisedConfig,
+    Variation,
+    optimizer,
+)
 
 SAMPLE_RATE = 16_000
 NUM_SAMPLES = 5 * SAMPLE_RATE
@@ -79,8 +85,8 @@ class Ours:
         fbank = Fbank(FbankConfig())
         settings = {"size": "small", "num_classes": NUM_CLASSES, "patchout": patchout}
         model = models.build("ast", {**settings, "max_frames": fbank.num_frames(NUM_SAMPLES)})
-        rates = OptimizerConfig(learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-        config = TrainingConfig(epochs=1, batch_size=len(paths), loss="ce", optimizer=rates)
+        rates = LayerwiseOptimizerConfig(learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        config = SupervisedConfig(epochs=1, batch_size=len(paths), loss="ce", optimizer=rates)
         labels = [str(index) for index in range(NUM_CLASSES)]
         self.step = Supervised(fbank, model, labels, config, variation(fbank)).to(device).train()
         self.optimizer = optimizer.build(model, rates)

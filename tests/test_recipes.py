@@ -10,7 +10,7 @@ import torch
 from auricle import checkpoint, models
 from auricle.experiment import Recipe, grid_names, read_grid, read_recipe, recipe_names, run
 from auricle.experiment.grid import GRIDS
-from auricle.experiment.read import BUILTIN, VARIABLE, model_settings
+from auricle.experiment.read import BUILTIN, VARIABLE
 from auricle.features import FbankConfig, PaddingConfig
 
 LABELS = ("one", "two")
@@ -145,23 +145,23 @@ def test_a_recipe_or_grid_says_where_it_comes_from(path):
 def meta_model(recipe: Recipe, **settings) -> torch.nn.Module:
     """The recipe's model in its published size, without memory behind it."""
     with torch.device("meta"):
-        return models.build(recipe.model["name"], {**model_settings(recipe), **settings})
+        return models.build(recipe.model.name, {**recipe.model_settings, **settings})
 
 
 def tiny(name: str, source: str) -> list[str]:
     """The overrides that make the recipe `name` a run of a second on `source`."""
-    recipe = read_recipe(name, [source])
-    words = [source, *TINY, *TINY_MODELS[recipe.model["name"]]]
-    if recipe.pretraining is not None:
+    recipe = read_recipe(name, [source]).recipe
+    words = [source, *TINY, *TINY_MODELS[recipe.model.name]]
+    if recipe.command == "pretrain":
         words.append("pretraining.objective.decoder.groups=2")
-    if recipe.folds is not None:
+    if getattr(recipe, "folds", None) is not None:
         words.append("data.fold=1")
     return words
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_the_model_of_a_recipe_builds_on_the_meta_device(name, source):
-    model = meta_model(read_recipe(name, [source]))
+    model = meta_model(read_recipe(name, [source]).recipe)
     frames = model.config.max_frames
     assert model(torch.empty(2, frames, model.config.num_mels, device="meta")).shape[0] == 2
 
@@ -169,22 +169,22 @@ def test_the_model_of_a_recipe_builds_on_the_meta_device(name, source):
 @pytest.mark.parametrize("name", SIZES)
 def test_a_recipe_has_the_published_size(name, source):
     classes, millions = SIZES[name]
-    model = meta_model(read_recipe(name, [source]), num_classes=classes)
+    model = meta_model(read_recipe(name, [source]).recipe, num_classes=classes)
     found = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     assert found == pytest.approx(millions, abs=6e-4)
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_a_recipe_takes_a_step_in_the_small(name, source, tmp_path):
-    recipe = read_recipe(name, tiny(name, source))
-    report = run(recipe, tmp_path / "run")
-    assert report.labels == ([] if recipe.pretraining else list(LABELS))
+    prepared = read_recipe(name, tiny(name, source))
+    report = run(prepared, tmp_path / "run")
+    assert report.labels == ([] if prepared.recipe.command == "pretrain" else list(LABELS))
     assert (tmp_path / "run" / "last" / "model.safetensors").is_file()
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_recipe_has_the_published_numbers(name, source):
-    recipe = read_recipe(name, [source])
+    recipe = read_recipe(name, [source]).recipe
     training, masking = recipe.training, recipe.masking
     *numbers, schedule = PUBLISHED[name]
     assert numbers == [
@@ -210,7 +210,7 @@ def test_a_recipe_has_the_published_numbers(name, source):
 
 @pytest.mark.parametrize("name", PUBLISHED_ASDA)
 def test_fine_tuning_of_asda_has_the_published_numbers(name, source):
-    recipe = read_recipe(name, [source])
+    recipe = read_recipe(name, [source]).recipe
     training, masking = recipe.training, recipe.masking
     assert PUBLISHED_ASDA[name] == (
         training.optimizer.learning_rate,
@@ -228,7 +228,7 @@ def test_fine_tuning_of_asda_has_the_published_numbers(name, source):
     assert (optimizer.weight_decay, optimizer.layer_decay) == (0.05, 0.65)
     assert schedule["warmup_fraction"] == 0.1
     assert schedule["final_fraction"] * optimizer.learning_rate == pytest.approx(1e-6)
-    assert recipe.model["drop_path"] == 0.1
+    assert recipe.model.drop_path == 0.1
     assert masking.fill == "mean"  # that of AST's recipes is 0 before the normalisation
     updates, clips = UPDATES_ASDA[name]
     assert training.epochs * clips / training.batch_size == pytest.approx(updates, rel=0.01)
@@ -241,7 +241,7 @@ def test_fine_tuning_of_asda_has_the_published_numbers(name, source):
     [("pretrain_asda_base", 0.5 / 4, 800e3), ("pretrain_eat_base", 1 / 4, 400e3)],
 )
 def test_pretraining_has_the_published_numbers(name, utterance, updates, source):
-    recipe = read_recipe(name, [source])
+    recipe = read_recipe(name, [source]).recipe
     training, objective = recipe.training, recipe.pretraining.objective
     assert (objective.clones, objective.hidden_share, objective.block) == (16, 0.8, 5)
     assert (objective.first_decay, objective.last_decay) == (0.9998, 0.99999)
@@ -267,7 +267,7 @@ def test_pretraining_has_the_published_numbers(name, utterance, updates, source)
 @pytest.mark.parametrize("name", grid_names())
 def test_every_cell_of_a_grid_is_a_recipe_of_its_own_whose_model_builds(name, long_source):
     grid = read_grid(name, [long_source])
-    recipes = [cell.recipe for cell in grid.cells]
+    recipes = [cell.prepared.recipe for cell in grid.cells]
     assert all(one != other for i, one in enumerate(recipes) for other in recipes[:i])
     for recipe in recipes:
         meta_model(recipe)
@@ -282,13 +282,13 @@ def test_the_grids_have_the_papers_figures(source):
 
 @pytest.mark.parametrize("path", sorted(GRIDS.glob("ham_table3_*.yaml")), ids=lambda p: p.stem)
 def test_the_deeper_ast_has_the_size_of_ham(path, source):
-    cells = {cell.name: cell.recipe for cell in read_grid(path.stem, [source]).cells}
+    cells = {cell.name: cell.prepared.recipe for cell in read_grid(path.stem, [source]).cells}
     ham, deeper = (
         sum(parameter.numel() for parameter in meta_model(cells[name]).parameters())
         for name in ("6 / on", "AST, deeper")
     )
     assert 1 <= deeper / ham < 1.03
-    assert cells["AST, deeper"].model["conformer"] is None
+    assert cells["AST, deeper"].model.conformer is None
 
 
 HAM_GRIDS = [name for name in grid_names() if "ham" in name]

@@ -4,13 +4,22 @@ import json
 import platform
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from auricle.config import from_dict
+from auricle import experiment
 from auricle.errors import ConfigError
-from auricle.experiment import Recipe, check_writable, read_search, repeat, run, tune
+from auricle.experiment import Recipe, check_writable, prepare, read_search, recipe_from, tune
 from auricle.experiment.folder import check_same, hold
+
+
+def repeat(recipe, out, **options):
+    return experiment.repeat(prepare(recipe), out, **options)
+
+
+def run(recipe, out, **options):
+    return experiment.run(prepare(recipe), out, **options)
 
 
 def recipe(source, **sections) -> Recipe:
@@ -20,12 +29,17 @@ def recipe(source, **sections) -> Recipe:
         "training": {"epochs": 1, "batch_size": 2, "loss": "ce", "optimizer": {}},
     }
     values["training"]["optimizer"]["learning_rate"] = 1e-3
-    return from_dict(Recipe, {**values, **sections}, "test")
+    return recipe_from({**values, **sections}, "test")
+
+
+def prepared(recipe: Recipe) -> SimpleNamespace:
+    """The recipe with the labels of a table that lists no clips."""
+    return SimpleNamespace(recipe=recipe, are_labelled=True, labels=[])
 
 
 def is_same(here: Recipe, stored: Recipe, out: Path) -> bool:
     try:
-        check_same(here, stored, [], out)
+        check_same(prepared(here), stored, out)
     except ConfigError:
         return False
     return True
@@ -49,7 +63,7 @@ def test_another_file_is_another_recipe(clips, tmp_path):
     other.write_text(clips.read_text())
     out = tmp_path / "run"
     with pytest.raises(ConfigError) as error:
-        check_same(recipe(other), recipe(clips), [], out)
+        check_same(prepared(recipe(other)), recipe(clips), out)
     assert str(error.value) == (
         f"{out}: holds a run of another recipe: data.source is {clips} there and {other} here. "
         f"Go on with that run's own recipe (auricle train --resume {out}), or choose another --out."

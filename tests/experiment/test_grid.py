@@ -52,10 +52,10 @@ def test_cells_are_the_recipe_with_the_overrides_of_all_and_their_own(grid_file)
     plain, ham = grid.cells
     assert (grid.name, grid.score) == ("grid", "accuracy")
     assert (plain.name, plain.paper) == ("0 / off", 95.25)
-    assert plain.recipe.model["conformer"] is None
-    assert plain.recipe.model["channel_attention"] is None
-    assert ham.recipe.model["conformer"]["num_blocks"] == 1
-    assert {cell.recipe.training.epochs for cell in grid.cells} == {3}
+    assert plain.prepared.recipe.model.conformer is None
+    assert plain.prepared.recipe.model.channel_attention is None
+    assert ham.prepared.recipe.model.conformer.num_blocks == 1
+    assert {cell.prepared.recipe.training.epochs for cell in grid.cells} == {3}
     assert [part.name for part in ham.parts] == list(ALL)
 
 

@@ -6,7 +6,6 @@ import pytest
 
 from auricle.errors import DataError, DataWarning, UserError
 from auricle.experiment import recipe_for_folder
-from auricle.experiment.clips import select_clips
 
 
 @pytest.fixture
@@ -14,10 +13,9 @@ def sides(noise_clips, tiny_model):
     """Clips to train on and clips that validate, by number, of a table with these splits."""
 
     def divide(splits, words=()):
-        recipe = recipe_for_folder(noise_clips(split=splits), str(tiny_model), list(words))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataWarning)  # of labels with few clips
-            found = select_clips(recipe)
+            found = recipe_for_folder(noise_clips(split=splits), str(tiny_model), list(words))
         return tuple(
             [int(clip.path.stem) for clip in side.clips] for side in (found.train, found.validation)
         )
@@ -78,9 +76,8 @@ def test_a_label_that_no_clip_to_train_on_has_is_named(noise_clips, tiny_model):
     table = noise_clips(split=["train"] * 4 + ["val", "test"])
     text = table.read_text().replace("4.wav,a", "4.wav,new").replace("5.wav,b", "5.wav,late")
     table.write_text(text)
-    recipe = recipe_for_folder(table, str(tiny_model))
     with pytest.warns(DataWarning) as warned:
-        assert select_clips(recipe).labels == ["a", "b", "late", "new"]
+        assert recipe_for_folder(table, str(tiny_model)).labels == ["a", "b", "late", "new"]
     assert [str(each.message) for each in warned] == [
         f"{table}: no clip to train on has these labels, which others have: late, new."
     ]

@@ -14,12 +14,17 @@ from auricle import checkpoint, experiment
 from auricle.cli.main import app
 from auricle.config import from_dict
 from auricle.errors import ConfigError, DataWarning, TrainingWarning, UserError
-from auricle.experiment import Recipe, run
+from auricle.experiment import Recipe, prepare, recipe_from
 from auricle.experiment.pretraining import _Probe
 from auricle.inference import Classifier
 from auricle.training import ProbeDataConfig, pretraining
 from auricle.training.history import History
 from auricle.training.self_distillation import SelfDistillation
+
+
+def run(recipe, out, **options):
+    return experiment.run(prepare(recipe), out, **options)
+
 
 MODEL = {"name": "asda", "max_frames": 64, "patch": [8, 8], "width": 16, "depth": 1, "num_heads": 2}
 SELF_DISTILLATION = {
@@ -63,7 +68,7 @@ def values(sounds, **sections):
 
 
 def recipe(sounds, **sections):
-    return from_dict(Recipe, values(sounds, **sections), "test")
+    return recipe_from(values(sounds, **sections), "test")
 
 
 @pytest.mark.parametrize("objective", [SELF_DISTILLATION, RECONSTRUCTION], ids=["eat", "mae_ast"])
@@ -385,7 +390,7 @@ def test_what_comes_out_is_a_start_for_training(sounds, tmp_path):
     tuned["data"]["source"] = str(manifest)
     tuned["training"] |= {"loss": "ce", "epochs": 1}
     tuned["training"]["optimizer"] = {"learning_rate": 1e-9}
-    run(from_dict(Recipe, tuned, "test"), tmp_path / "tuned")
+    run(recipe_from(tuned, "test"), tmp_path / "tuned")
     before, after = (
         checkpoint.load(folder).state_dict() for folder in (start, tmp_path / "tuned" / "last")
     )

@@ -7,12 +7,25 @@ import numpy as np
 import pytest
 import soundfile
 
-from auricle.config import from_dict
+from auricle import experiment
 from auricle.data import read
 from auricle.errors import ConfigError, DataError
-from auricle.experiment import Recipe, Scores, parts, repeat, score
+from auricle.experiment import Recipe, Scores, prepare, recipe_from
 from auricle.experiment.repeat import summarize
 from auricle.training import fit
+
+
+def parts(recipe):
+    return experiment.parts(prepare(recipe))
+
+
+def repeat(recipe, out, **options):
+    return experiment.repeat(prepare(recipe), out, **options)
+
+
+def score(recipe, folder):
+    return experiment.score(prepare(recipe), folder)
+
 
 MODEL = {"name": "ast", "max_frames": 32, "width": 8, "depth": 1, "num_heads": 2}
 
@@ -37,7 +50,7 @@ def recipe(manifest: Path, data: dict, **sections) -> Recipe:
             "optimizer": {"learning_rate": 1e-3},
         },
     }
-    return from_dict(Recipe, {**values, **sections}, "test")
+    return recipe_from({**values, **sections}, "test")
 
 
 SPLITS = {"train_split": "train", "validation_split": "validation", "test_split": "test"}
@@ -51,19 +64,21 @@ def test_a_recipe_is_run_for_each_fold_of_each_seed(manifest):
         "seed-4-fold-1",
         "seed-4-fold-2",
     ]
-    assert [(part.recipe.seed, part.recipe.data.fold) for part in found] == [
+    assert [(part.prepared.recipe.seed, part.prepared.recipe.data.fold) for part in found] == [
         (3, 1),
         (3, 2),
         (4, 1),
         (4, 2),
     ]
-    assert {(part.recipe.seeds, part.recipe.folds) for part in found} == {(1, None)}
+    assert {(part.prepared.recipe.seeds, part.prepared.recipe.folds) for part in found} == {
+        (1, None)
+    }
 
 
 def test_seeds_alone_are_runs_of_the_same_split(manifest):
     found = parts(recipe(manifest, SPLITS, seeds=2))
     assert [part.name for part in found] == ["seed-0", "seed-1"]
-    assert {part.recipe.data.test_split for part in found} == {"test"}
+    assert {part.prepared.recipe.data.test_split for part in found} == {"test"}
 
 
 def test_a_fold_that_no_clip_has_is_refused(manifest):
@@ -94,9 +109,12 @@ def test_a_repeated_recipe_leaves_a_scored_run_for_each_part(manifest, tmp_path)
     assert json.loads((out / "summary.json").read_text()) == summary
     correct = {}
     for part in parts(asked):
-        scores = score(part.recipe, out / part.name)
-        fold = read(manifest).select(fold=part.recipe.data.fold)
-        assert (scores.checkpoint, scores.clips_of) == ("last", f"fold {part.recipe.data.fold}")
+        scores = score(part.prepared.recipe, out / part.name)
+        fold = read(manifest).select(fold=part.prepared.recipe.data.fold)
+        assert (scores.checkpoint, scores.clips_of) == (
+            "last",
+            f"fold {part.prepared.recipe.data.fold}",
+        )
         assert scores.clips == scores.groups == [clip.path.name for clip in fold.clips]
         correct[part.name] = np.mean(scores.correct)
         assert scores.metrics["accuracy"] == pytest.approx(correct[part.name])
@@ -240,7 +258,7 @@ def test_clips_of_one_name_in_two_folders_beside_the_manifest_stay_apart(tmp_pat
 
 
 def test_a_full_disk_leaves_no_half_of_the_scores(manifest, tmp_path, monkeypatch):
-    asked = parts(recipe(manifest, SPLITS))[0].recipe
+    asked = parts(recipe(manifest, SPLITS))[0].prepared.recipe
     repeat(recipe(manifest, SPLITS), tmp_path / "out")
     folder = tmp_path / "out" / "seed-0"
     (folder / "scores.json").unlink()

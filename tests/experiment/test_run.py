@@ -8,14 +8,18 @@ import pytest
 import soundfile
 import torch
 
-from auricle import audio, checkpoint
-from auricle.config import from_dict
+from auricle import audio, checkpoint, experiment
 from auricle.data import measure_statistics, read, save_soft_targets, trained_on
 from auricle.errors import CheckpointError, DataWarning, UserError
-from auricle.experiment import Recipe, new_folder, recipe_for_folder, run
+from auricle.experiment import Recipe, new_folder, prepare, recipe_for_folder, recipe_from
 from auricle.experiment.run import build_checkpoint
 from auricle.features import FbankConfig
 from auricle.training import Supervised
+
+
+def run(recipe, out, **options):
+    return experiment.run(prepare(recipe), out, **options)
+
 
 MODEL = {"name": "ast", "max_frames": 32, "width": 8, "depth": 1, "num_heads": 2}
 OPTIMIZER = {"learning_rate": 1e-3}
@@ -43,7 +47,7 @@ def recipe(manifest: Path, **sections) -> Recipe:
         "model": MODEL,
         "training": {"epochs": 1, "batch_size": 2, "loss": "ce", "optimizer": OPTIMIZER},
     }
-    return from_dict(Recipe, {**values, **sections}, "test")
+    return recipe_from({**values, **sections}, "test")
 
 
 def test_statistics_of_the_data_set_are_those_of_the_training_clips(manifest, tmp_path):
@@ -98,7 +102,7 @@ def test_weights_that_do_not_fit_are_refused_before_any_sound_is_opened(
     monkeypatch.setattr("auricle.data.measure_statistics", lambda *parts: pytest.fail("listened"))
     tuned = recipe(manifest, initial_weights=str(initial))
     front_end = tuned.front_end.model_copy(update={"statistics": "dataset"})
-    model = {**tuned.model, "width": 16}
+    model = tuned.model.model_copy(update={"width": 16})
     with pytest.raises(UserError, match="choose the same patch and size"):
         run(tuned.model_copy(update={"front_end": front_end, "model": model}), tmp_path / "tuned")
 
@@ -280,9 +284,9 @@ def test_the_default_folder_is_the_first_free_number(tmp_path, monkeypatch):
 
 
 def test_the_recipe_for_own_sounds_follows_model_and_clips(manifest, initial):
-    made = recipe_for_folder(manifest, str(initial))
+    made = recipe_for_folder(manifest, str(initial)).recipe
     assert made.name == "clips"
-    assert made.model["width"] == 8
+    assert made.model.width == 8
     assert made.front_end.num_mels == 16
     assert made.statistics == "initial"
     assert made.training.loss == "ce"
@@ -295,7 +299,7 @@ def test_the_recipe_for_own_sounds_follows_model_and_clips(manifest, initial):
 def test_splits_of_own_sounds_are_used(manifest, initial):
     text = manifest.read_text().replace("fold", "split")
     manifest.write_text(text.replace(",1\n", ",train\n").replace(",2\n", ",validation\n"))
-    made = recipe_for_folder(manifest, str(initial), ["training.epochs=2"])
+    made = recipe_for_folder(manifest, str(initial), ["training.epochs=2"]).recipe
     assert (made.data.train_split, made.data.validation_split) == ("train", "validation")
     assert made.training.epochs == 2
 

@@ -43,11 +43,11 @@ def test_trials_lie_within_their_ranges_and_the_best_comes_first(search_file, tm
     assert len(trials) == 3
     assert [trial.score for trial in trials] == sorted((t.score for t in trials), reverse=True)
     for trial in trials:
-        recipe = read_recipe(out / f"trial-{trial.number}" / "recipe.yaml")
+        recipe = read_recipe(out / f"trial-{trial.number}" / "recipe.yaml").recipe
         rate = recipe.training.optimizer.learning_rate
         assert 1e-5 <= rate <= 1e-2
         assert rate == trial.settings["training.optimizer.learning_rate"]
-        assert recipe.model["depth"] == trial.settings["model.depth"] in (1, 2, 3)
+        assert recipe.model.depth == trial.settings["model.depth"] in (1, 2, 3)
         assert f'"{recipe.training.loss}"' == trial.settings["training.loss"]
     assert len({trial.settings["training.optimizer.learning_rate"] for trial in trials}) == 3
 
@@ -66,11 +66,11 @@ def test_a_search_goes_on_where_it_stopped(search_file, tmp_path, monkeypatch):
     out = tmp_path / "out"
     real, calls = search_module._run, []
 
-    def stopped(recipe, folder, machine):
-        calls.append(recipe.training.optimizer.learning_rate)
+    def stopped(prepared, folder, machine):
+        calls.append(prepared.recipe.training.optimizer.learning_rate)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return real(recipe, folder, machine)
+        return real(prepared, folder, machine)
 
     monkeypatch.setattr(search_module, "_run", stopped)
     with pytest.raises(KeyboardInterrupt):
@@ -148,11 +148,11 @@ def test_a_trial_that_diverges_is_an_answer_and_the_search_goes_on(
 ):
     real, calls = search_module._run, []
 
-    def diverging(recipe, folder, machine):
+    def diverging(prepared, folder, machine):
         calls.append(folder.name)
         if len(calls) == 1:
             raise Diverged("epoch 1: the training loss is nan.")
-        return real(recipe, folder, machine)
+        return real(prepared, folder, machine)
 
     monkeypatch.setattr(search_module, "_run", diverging)
     trials = tune(read_search(search_file), tmp_path / "out")
@@ -163,7 +163,7 @@ def test_a_trial_that_diverges_is_an_answer_and_the_search_goes_on(
 
 
 def test_a_search_whose_trials_all_diverge_says_so(search_file, tmp_path, monkeypatch):
-    def diverging(recipe, folder, machine):
+    def diverging(prepared, folder, machine):
         raise Diverged("the training loss is nan.")
 
     monkeypatch.setattr(search_module, "_run", diverging)

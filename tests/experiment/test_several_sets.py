@@ -8,12 +8,15 @@ import pytest
 import soundfile
 import torch
 
-from auricle import checkpoint
-from auricle.config import from_dict
+from auricle import checkpoint, experiment
 from auricle.data import ClipDataset, collate
 from auricle.errors import ConfigError, DataError
-from auricle.experiment import Recipe, feeds, read, run
-from auricle.experiment.clips import select_clips
+from auricle.experiment import loaders, prepare, read_recipe, recipe_from
+
+
+def run(recipe, out, **options):
+    return experiment.run(prepare(recipe), out, **options)
+
 
 MODEL = {"name": "asda", "max_frames": 64, "patch": [8, 8], "width": 16, "depth": 1, "num_heads": 2}
 OBJECTIVE = {"clones": 2, "block": 2, "hidden_share": 0.5, "decoder": {"depth": 1, "groups": 4}}
@@ -61,7 +64,7 @@ def heard(monkeypatch):
 
 
 def pretrain(recipe_values, out):
-    return run(from_dict(Recipe, recipe_values, "test"), out)
+    return run(recipe_from(recipe_values, "test"), out)
 
 
 def test_each_set_gets_its_share_of_an_epoch(folders, tmp_path, heard):
@@ -104,9 +107,9 @@ def test_a_run_whose_sets_moved_goes_on_to_the_same_bits(
         (folders / name).rename(tmp_path / "copy" / name)
     with pytest.raises(ConfigError, match=r"data\.more\[0\]\.source is"):
         elsewhere = values(folders, [{"source": str(folders / "long"), "share": 0.2}], training)
-        run(from_dict(Recipe, elsewhere, "test"), tmp_path / "copy" / "run", resume=True)
+        run(recipe_from(elsewhere, "test"), tmp_path / "copy" / "run", resume=True)
     whole["data"]["more"] = [{"source": str(tmp_path / "copy" / "few"), "share": 0.2}]
-    run(from_dict(Recipe, whole, "test"), tmp_path / "copy" / "run", resume=True)
+    run(recipe_from(whole, "test"), tmp_path / "copy" / "run", resume=True)
     first, second = (
         checkpoint.load(folder / "last").state_dict()
         for folder in (tmp_path / "whole", tmp_path / "copy" / "run")
@@ -116,10 +119,10 @@ def test_a_run_whose_sets_moved_goes_on_to_the_same_bits(
 
 def test_clips_that_validate_are_not_learnt_from_by_way_of_another_set(folders):
     more = [{"source": str(folders / "many"), "share": 0.5}]
-    whole = from_dict(Recipe, values(folders, more, validation_share=0.25), "test")
+    whole = recipe_from(values(folders, more, validation_share=0.25), "test")
     with pytest.raises(DataError) as caught:
-        select_clips(whole)
-    first = select_clips(from_dict(Recipe, values(folders, [], validation_share=0.25), "test"))
+        prepare(whole)
+    first = prepare(recipe_from(values(folders, [], validation_share=0.25), "test"))
     assert str(caught.value) == (
         f"{folders / 'many'}: 3 of its clips validate, too; the first is "
         f"{first.validation.clips[0].path}. Name a split of it (data.more[0].train_split), or "
@@ -155,7 +158,7 @@ def test_the_checkpoint_names_every_set(folders, tmp_path):
 def test_what_makes_no_sense_with_several_sets_is_refused(folders, changes, message):
     more = changes.pop("more", [{"source": "a", "share": 0.5}])
     with pytest.raises(ConfigError) as caught:
-        from_dict(Recipe, values(folders, more, **changes), "test")
+        recipe_from(values(folders, more, **changes), "test")
     assert message in str(caught.value)
 
 
@@ -165,13 +168,14 @@ def test_what_makes_no_sense_with_several_sets_is_refused(folders, changes, mess
         (
             [{"source": "a", "share": 0.5}],
             {},
-            "data.more needs distillation or pretraining: it has no labels",
+            "test: data.more is a setting of recipes for auricle distill and pretrain; this one is "
+            "for auricle train. Leave it out.",
         ),
         (
             [],
             {"sampling": "length"},
-            "training.sampling 'length' needs distillation or pretraining: a recording with labels "
-            "is looked through whole for each crop",
+            "test: training.sampling: Input should be 'shuffle', 'balanced' or 'square_root', got "
+            "'length'.",
         ),
     ],
 )
@@ -179,7 +183,7 @@ def test_what_makes_no_sense_with_labels_is_refused(folders, more, training, mes
     whole = values(folders, more, training)
     del whole["pretraining"]
     with pytest.raises(ConfigError) as caught:
-        from_dict(Recipe, whole, "test")
+        recipe_from(whole, "test")
     assert message in str(caught.value)
 
 
@@ -192,7 +196,7 @@ def test_a_missing_set_is_named_before_anything_is_read(folders, tmp_path, monke
         "training: {epochs: 1, batch_size: 2, optimizer: {learning_rate: 0.001}}\n"
     )
     with pytest.raises(ConfigError) as caught:
-        read.check(read.read_recipe(path), str(path))
+        read_recipe(path)
     assert str(caught.value) == (
         f"{path}: data.more[0].source: no such file or folder: {Path(tmp_path / 'birds')}."
     )
@@ -211,7 +215,7 @@ def test_batches_of_similar_lengths_are_what_is_trained_on(tmp_path, monkeypatch
         lengths.append(set(batch.lengths.tolist()))
         return batch
 
-    monkeypatch.setattr(feeds.data, "collate", noted)
+    monkeypatch.setattr(loaders.data, "collate", noted)
     settings = {"similar_lengths": True, "epochs": 2}
     whole = values(tmp_path, [], settings, source=str(tmp_path / "sounds"))
     pretrain(whole, tmp_path / "run")

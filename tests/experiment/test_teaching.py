@@ -8,12 +8,15 @@ import soundfile
 import torch
 from torch import nn
 
-from auricle import checkpoint
-from auricle.config import from_dict
+from auricle import checkpoint, experiment
 from auricle.errors import UserError
-from auricle.experiment import Recipe, run
-from auricle.experiment.clips import select_clips
+from auricle.experiment import prepare, recipe_from
 from auricle.features import FbankConfig, PaddingConfig
+
+
+def run(recipe, out, **options):
+    return experiment.run(prepare(recipe), out, **options)
+
 
 LABELS = ["dog", "cat", "rain"]
 MODEL = {"name": "ast", "max_frames": 32, "width": 8, "depth": 1, "num_heads": 2}
@@ -63,7 +66,7 @@ def recipe(teacher, sounds, **sections):
             "optimizer": {"learning_rate": 1e-3},
         },
     }
-    return from_dict(Recipe, {**values, **sections}, "test")
+    return recipe_from({**values, **sections}, "test")
 
 
 def test_a_student_is_trained_without_a_label(teacher, sounds, tmp_path):
@@ -112,9 +115,9 @@ def test_any_model_can_be_the_student(teacher, sounds, tmp_path, student):
 
 
 def test_sounds_are_read_at_the_rate_of_whoever_hears_more(teacher, sounds):
-    assert select_clips(recipe(teacher, sounds)).sample_rate == 32_000
+    assert prepare(recipe(teacher, sounds)).sample_rate == 32_000
     wide = {"num_mels": 16, "sample_rate": 48_000, "mean": -5.0, "std": 4.0}
-    assert select_clips(recipe(teacher, sounds, front_end=wide)).sample_rate == 48_000
+    assert prepare(recipe(teacher, sounds, front_end=wide)).sample_rate == 48_000
 
 
 def test_a_resumed_distillation_gives_the_same_bits(
@@ -187,7 +190,7 @@ def test_a_teacher_of_exclusive_classes_wants_the_loss_that_fits(teacher, sounds
     config = json.loads((teacher / "config.json").read_text())
     (teacher / "config.json").write_text(json.dumps({**config, "activation": "softmax"}))
     with pytest.raises(UserError) as caught:
-        select_clips(recipe(teacher, sounds))
+        prepare(recipe(teacher, sounds))
     assert str(caught.value) == (
         f"distillation.teacher: {teacher} answers with a softmax, so training.loss must be ce, "
         "not bce."
@@ -199,7 +202,7 @@ def test_a_teacher_without_labels_is_refused(teacher, sounds, tmp_path):
     mute = checkpoint.create("ast", settings, FbankConfig(num_mels=16), [], "sigmoid")
     checkpoint.save(mute, tmp_path / "mute")
     with pytest.raises(UserError) as caught:
-        select_clips(recipe(tmp_path / "mute", sounds))
+        prepare(recipe(tmp_path / "mute", sounds))
     assert str(caught.value) == (
         f"distillation.teacher: {tmp_path / 'mute'} has no labels, so it cannot say what is heard. "
         "Choose a model that was trained on labels."

@@ -7,15 +7,18 @@ import pytest
 import soundfile
 import torch
 
-from auricle import checkpoint
-from auricle.config import from_dict
+from auricle import checkpoint, experiment
 from auricle.data import save_soft_targets
 from auricle.errors import ConfigError, DataError
-from auricle.experiment import Recipe, run
-from auricle.experiment.clips import select_clips
+from auricle.experiment import Recipe, prepare, recipe_from
 from auricle.experiment.run import build_checkpoint
 from auricle.inference import resolve
 from auricle.training import Supervised
+
+
+def run(recipe, out, **options):
+    return experiment.run(prepare(recipe), out, **options)
+
 
 TRAINING = {"epochs": 1, "batch_size": 2, "loss": "ce", "optimizer": {"learning_rate": 1e-2}}
 MODEL = {"name": "ast", "max_frames": 32, "width": 8, "depth": 1, "num_heads": 2, "dropout": 0.5}
@@ -41,7 +44,7 @@ def recipe(manifest: Path, training: dict | None = None, **sections) -> Recipe:
         "model": MODEL,
         "training": {**TRAINING, **(training or {})},
     }
-    return from_dict(Recipe, {**values, **sections}, "test")
+    return recipe_from({**values, **sections}, "test")
 
 
 @pytest.fixture
@@ -71,7 +74,7 @@ def test_balanced_sampling_wants_labels(manifest, tmp_path):
     rows[1] = "1.wav,,teacher.safetensors:0"
     manifest.write_text("\n".join([f"{header},soft_targets", *rows]) + "\n")
     with pytest.raises(DataError) as caught:
-        select_clips(recipe(manifest, {"sampling": "balanced"}))
+        prepare(recipe(manifest, {"sampling": "balanced"}))
     assert str(caught.value) == (
         f"{manifest}, line 3: no labels, but training.sampling is balanced, which counts them. "
         "Use training.sampling=shuffle."
@@ -79,7 +82,7 @@ def test_balanced_sampling_wants_labels(manifest, tmp_path):
 
 
 def test_a_frozen_backbone_stays_and_the_new_head_learns(manifest, initial, tmp_path):
-    data = {"source": str(manifest), "workers": 0, "labels": ["rare", "common"]}
+    data = {"source": str(manifest), "workers": 0, "labels": ["common", "none", "rare"]}
     probe = recipe(manifest, {"freeze": "backbone"}, initial_weights=initial, data=data)
     run(probe, tmp_path / "probe")
     before = checkpoint.load(Path(initial)).model.state_dict()
@@ -99,7 +102,7 @@ def test_a_frozen_backbone_rests_in_eval_mode_while_it_trains(
         return original(step, batch)
 
     monkeypatch.setattr(Supervised, "loss", look)
-    data = {"source": str(manifest), "workers": 0, "labels": ["rare", "common"]}
+    data = {"source": str(manifest), "workers": 0, "labels": ["common", "none", "rare"]}
     data |= {"train_split": "train", "validation_split": "validation"}  # between two epochs
     header, *rows = manifest.read_text().splitlines()
     rows = [f"{row},{'validation' if number > 5 else 'train'}" for number, row in enumerate(rows)]

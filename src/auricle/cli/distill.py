@@ -64,8 +64,7 @@ def distill(  # noqa: PLR0913 - one parameter for each option
 
     check_writable(out)
     given = [f"distillation.teacher={teacher}"] if teacher is not None else []
-    recipe = read_for("distillation", words, data, given)
-    folder = out or experiment.new_folder(recipe.name)
-    show(
-        run(recipe, folder, overwrite, resume, Machine(device, devices, nodes, "auto", save_every))
-    )
+    prepared = read_for("distill", words, data, given)
+    folder = out or experiment.new_folder(prepared.recipe.name)
+    machine = Machine(device, devices, nodes, "auto", save_every)
+    show(run(prepared, folder, overwrite, resume, machine))

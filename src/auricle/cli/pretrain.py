@@ -60,7 +60,7 @@ def pretrain(  # noqa: PLR0913 - one parameter for each option
     from auricle.training import Machine
 
     check_writable(out)
-    recipe = read_for("pretraining", words, data)
-    folder = out or experiment.new_folder(recipe.name)
+    prepared = read_for("pretrain", words, data)
+    folder = out or experiment.new_folder(prepared.recipe.name)
     machine = Machine(device, devices, nodes, strategy, save_every)
-    show(run(recipe, folder, overwrite, resume, machine))
+    show(run(prepared, folder, overwrite, resume, machine))

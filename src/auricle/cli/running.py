@@ -1,15 +1,13 @@
 """The options that every command has which trains a model."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from auricle.errors import ConfigError
-
 if TYPE_CHECKING:
-    from auricle.experiment import Recipe
+    from auricle.experiment import Prepared
 
 SoundsOption = Annotated[
     Path | None,
@@ -35,39 +33,23 @@ SaveEveryOption = Annotated[
     float, typer.Option(help="Minutes after which the state of a long epoch is saved.")
 ]
 SAVE_EVERY = 15.0
-COMMANDS = {"distillation": "distill", "pretraining": "pretrain"}  # of a recipe's sections
 
 
 def read_for(
-    section: Literal["distillation", "pretraining"],
+    command: Literal["distill", "pretrain"],
     words: list[str],
     data: Path | None,
     given: Sequence[str] = (),
-) -> "Recipe":
+) -> "Prepared":
     """The recipe that `words` names, with the settings `given` and its own; for the sounds `data`.
 
     Raises:
-        ConfigError: it has no such `section`; the data are not read then.
+        ConfigError: it is for another command; the data are not read then.
         UserError: it cannot be used.
     """
     from auricle import experiment  # here, so that --help does not wait for torch
 
     overrides = [*given, *words[1:]]
-    _check_section(words[0], experiment.sections_of(words[0], overrides), section)
     if data is None:
-        return experiment.read_recipe(words[0], overrides)
-    return experiment.recipe_for_sounds(words[0], data, overrides)
-
-
-def _check_section(name: str, sections: Collection[str], section: str) -> None:
-    """Refuse a recipe of another command, and name that one."""
-    if section in sections:
-        return
-    for other, command in COMMANDS.items():
-        if other in sections:
-            raise ConfigError(
-                f"{name}: has no section {section}, but a section {other}: auricle {command} {name}"
-            )
-    raise ConfigError(
-        f"{name}: has no section {section}, so it learns from labels: auricle train {name}"
-    )
+        return experiment.read_recipe(words[0], overrides, command)
+    return experiment.recipe_for_sounds(words[0], data, overrides, command)

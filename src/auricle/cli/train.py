@@ -20,7 +20,7 @@ from auricle.cli.stopping import is_first, leave
 from auricle.errors import ConfigError
 
 if TYPE_CHECKING:
-    from auricle.experiment import Recipe, Report, Scores
+    from auricle.experiment import Prepared, Report, Scores
     from auricle.training import Machine
 
 LABELS_SHOWN = 12
@@ -73,28 +73,28 @@ def train(  # noqa: PLR0913 - one parameter for each option
     """
     words, out = of_run(words or [], out, overwrite, resume)
     check_writable(out)
-    recipe = _recipe(words, data, start)
+    prepared = _prepared(words, data, start)
     from auricle import experiment  # here, so that --help does not wait for torch
     from auricle.training import Machine
 
-    folder = out or experiment.new_folder(recipe.name)
+    folder = out or experiment.new_folder(prepared.recipe.name)
     machine = Machine(device, devices, nodes, strategy, save_every)
-    if experiment.is_repeated(recipe):
-        _repeat(recipe, folder, machine, overwrite)
+    if experiment.is_repeated(prepared.recipe):
+        _repeat(prepared, folder, machine, overwrite)
         return
-    show(run(recipe, folder, overwrite, resume, machine))
-    if recipe.data.test_split is not None and is_first():
-        typer.echo(_test_text(experiment.score(recipe, folder)))
+    show(run(prepared, folder, overwrite, resume, machine))
+    if experiment.test_split(prepared.recipe) is not None and is_first():
+        typer.echo(_test_text(experiment.score(prepared, folder)))
 
 
 def run(
-    recipe: "Recipe", folder: Path, overwrite: bool, resume: bool, machine: "Machine"
+    prepared: "Prepared", folder: Path, overwrite: bool, resume: bool, machine: "Machine"
 ) -> "Report":
     """Run a recipe; who interrupts it is told how to go on."""
     from auricle import experiment
 
     try:
-        return experiment.run(recipe, folder, overwrite, resume, machine)
+        return experiment.run(prepared, folder, overwrite, resume, machine)
     except KeyboardInterrupt as error:
         leave(error, _after_interruption(folder))
 
@@ -141,7 +141,7 @@ def of_run(
     return [str(folder / RECIPE_FILE), *words[1:]], folder
 
 
-def _recipe(words: list[str], data: Path | None, start: str | None) -> "Recipe":
+def _prepared(words: list[str], data: Path | None, start: str | None) -> "Prepared":
     if data is None and not words:
         raise ConfigError("give a recipe, or --data FOLDER --from MODEL. See auricle train --help.")
     if data is None and start is not None:
@@ -160,12 +160,12 @@ def _recipe(words: list[str], data: Path | None, start: str | None) -> "Recipe":
     return experiment.read_recipe(words[0], words[1:])
 
 
-def _repeat(recipe: "Recipe", folder: Path, machine: "Machine", overwrite: bool) -> None:
+def _repeat(prepared: "Prepared", folder: Path, machine: "Machine", overwrite: bool) -> None:
     """Train a recipe with `folds` or `seeds`; what is finished of it is kept."""
     from auricle import experiment
 
     try:
-        summary = experiment.repeat(recipe, folder, machine, overwrite)
+        summary = experiment.repeat(prepared, folder, machine, overwrite)
     except KeyboardInterrupt as error:
         leave(error, f"stopped; the same command with --out {folder} goes on from here.")
     if summary is not None:

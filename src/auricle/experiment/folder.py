@@ -14,6 +14,7 @@ scores.json     of clips kept from training, if the run is one of several or has
 import contextlib
 import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
@@ -27,8 +28,9 @@ from filelock import FileLock, Timeout
 
 from auricle import config
 from auricle.errors import ConfigError
-from auricle.experiment.read import model_settings
-from auricle.experiment.recipe import Recipe
+from auricle.experiment.prepared import Prepared
+from auricle.experiment.read import recipe_from
+from auricle.experiment.recipe import Recipe, TrainRecipe
 from auricle.experiment.report import RESULT_FILE
 from auricle.training.faults import FAULTS_FILE
 from auricle.training.history import METRICS_FILE, STATE_FILE
@@ -53,6 +55,7 @@ DIFFERENCES_SHOWN = 3
 FREE = ("name", "data.workers")
 # Settings that may be paths; other values of theirs are names, of models for instance.
 PATHS = ("data.source", "initial_weights", "distillation.teacher", "pretraining.probe.source")
+MORE_SOURCE = re.compile(r"data\.more\[\d+\]\.source")
 
 
 class HeldError(ConfigError):
@@ -209,51 +212,47 @@ def stored_recipe(out: Path) -> Recipe | None:
     path = out / RECIPE_FILE
     if not path.exists():
         return None
-    return config.from_dict(Recipe, config.read_yaml(path), str(path))
+    return recipe_from(config.read_yaml(path), str(path))
 
 
-def check_same(recipe: Recipe, stored: Recipe, labels: list[str], out: Path) -> None:
+def check_same(prepared: Prepared, stored: Recipe, out: Path) -> None:
     """Refuse to go on with another recipe than the run began with.
 
     One file may be named by two paths, and may have moved together with the run.
 
-    Args:
-        labels: of the clips that `recipe` chooses.
-
     Raises:
         ConfigError: naming the first differences, with both values.
     """
-    there, here = _comparable(stored), _comparable(recipe)
-    there["data.labels"], here["data.labels"] = list(stored.data.labels or ()), labels
-    if recipe.statistics != "given":  # they were measured, or taken from the initial weights
-        for values in (there, here):
-            for name in ("mean", "std"):
-                values.pop(f"front_end.{name}", None)
-    for key in (*PATHS, *(f"data.more[{i}].source" for i in range(len(stored.data.more)))):
-        if key in there and key in here and _is_same_place(there[key], here[key], out):
+    there, here = _comparable(stored), _comparable(prepared.recipe)
+    if isinstance(stored, TrainRecipe):
+        there["data.labels"] = list(stored.data.labels or ())
+    if prepared.are_labelled:
+        here["data.labels"] = prepared.labels
+    if prepared.recipe.statistics != "given":  # they were measured, or taken from the weights
+        for key in ("front_end.mean", "front_end.std"):
+            there[key] = here[key]
+    for key in [key for key in there if key in PATHS or MORE_SOURCE.fullmatch(key)]:
+        if key in here and _is_same_place(there[key], here[key], out):
             there[key] = here[key]
     different = [key for key in there | here if there.get(key) != here.get(key)]
-    if not different:
-        return
+    if different:
+        raise ConfigError(
+            f"{out}: holds a run of another recipe: {_shown(different, there, here)}. Go on with "
+            f"that run's own recipe (auricle {stored.command} --resume {out}), or choose another "
+            "--out."
+        )
+
+
+def _shown(different: list[str], there: dict[str, Any], here: dict[str, Any]) -> str:
+    """The first of the `different` keys with both their values, and how many more there are."""
     # What a part is called says most: other settings may follow from it.
-    different.sort(key=lambda key: (not key.endswith(".name"), key))
+    ordered = sorted(different, key=lambda key: (not key.endswith(".name"), key))
     shown = [
         f"{key} is {there.get(key)} there and {here.get(key)} here"
-        for key in different[:DIFFERENCES_SHOWN]
+        for key in ordered[:DIFFERENCES_SHOWN]
     ]
     more = len(different) - len(shown)
-    raise ConfigError(
-        f"{out}: holds a run of another recipe: {'; '.join(shown)}"
-        f"{f'; and {more} more' if more else ''}. Go on with that run's own recipe "
-        f"(auricle {_command(stored)} --resume {out}), or choose another --out."
-    )
-
-
-def _command(recipe: Recipe) -> str:
-    """What runs such a recipe."""
-    if recipe.pretraining is not None:
-        return "pretrain"
-    return "train" if recipe.distillation is None else "distill"
+    return f"{'; '.join(shown)}{f'; and {more} more' if more else ''}"
 
 
 def _is_same_place(there: str | None, here: str | None, out: Path) -> bool:
@@ -271,9 +270,7 @@ def _is_same_place(there: str | None, here: str | None, out: Path) -> bool:
 
 def _comparable(recipe: Recipe) -> dict[str, Any]:
     """All settings by dotted key, without those that follow from others or change nothing."""
-    values = recipe.to_dict()
-    values["model"] = {"name": recipe.model["name"], **model_settings(recipe)}
-    flat = _flat(values)
+    flat = _flat(recipe.to_dict())
     for key in (*FREE, "front_end.statistics", "model.num_classes", "data.labels"):
         flat.pop(key, None)
     return flat

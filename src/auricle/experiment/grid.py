@@ -25,7 +25,6 @@ from pydantic import Field, field_validator, model_validator
 from auricle import config
 from auricle.config import Settings
 from auricle.errors import ConfigError, unknown_name
-from auricle.experiment.clips import select_clips
 from auricle.experiment.folder import (
     RECIPE_FILE,
     SCORES_FILE,
@@ -34,11 +33,12 @@ from auricle.experiment.folder import (
     hold,
     stored_recipe,
 )
-from auricle.experiment.read import BUILTIN, read_recipe, recipe_names
-from auricle.experiment.recipe import Recipe
+from auricle.experiment.prepared import Prepared, Sources, read_recipe
+from auricle.experiment.read import BUILTIN, recipe_names
+from auricle.experiment.recipe import TrainRecipe
 from auricle.experiment.repeat import Part, parts
 from auricle.experiment.run import run
-from auricle.experiment.scoring import Scores, score
+from auricle.experiment.scoring import Scores, read_scores, score
 from auricle.training import Machine
 from auricle.training.losses import Diverged
 
@@ -91,14 +91,20 @@ class Cell:
     """One variant, as a checked recipe with `seeds` and, perhaps, `folds`."""
 
     name: str
-    recipe: Recipe
+    prepared: Prepared
     paper: float | None
     against: str | None = None  # the cell that it is compared with; None: the first
 
     @property
+    def num_seeds(self) -> int:
+        """How often it is repeated; folds are parts of one time."""
+        recipe = self.prepared.recipe
+        return recipe.seeds if isinstance(recipe, TrainRecipe) else 1
+
+    @property
     def parts(self) -> list[Part]:
         """Its runs."""
-        return parts(self.recipe)
+        return parts(self.prepared)
 
 
 @dataclass(frozen=True)
@@ -122,11 +128,11 @@ def read_grid(source: str | Path, overrides: list[str] | None = None) -> Grid:
     settings = config.from_dict(GridConfig, config.read_yaml(path), str(source))
     recipe = path.parent / settings.recipe
     base = recipe if recipe.is_file() else settings.recipe
-    cells = []
+    cells, sources = [], Sources()
     for cell in settings.cells:
         words = [f"seeds={settings.seeds}", *_words(settings.overrides), *_words(cell.overrides)]
         try:
-            built = read_recipe(base, [*words, *(overrides or [])])
+            built = read_recipe(base, [*words, *(overrides or [])], "train", sources)
         except ConfigError as error:
             raise ConfigError(f"{source}: cell {cell.name!r}: {error}") from error
         cells.append(Cell(cell.name, built, cell.paper, cell.against))
@@ -149,13 +155,13 @@ def run_grid(grid: Grid, out: Path, machine: Machine | None = None) -> None:
     for cell, part in _in_order(grid):
         folder = out / folder_name(cell.name) / part.name
         if _is_finished(folder):
-            run(part.recipe, folder, resume=True, machine=machine)  # refused if of another recipe
+            run(part.prepared, folder, resume=True, machine=machine)  # refused if of another recipe
             continue
         print(f"{cell.name}: {part.name}", file=sys.stderr)
         try:
             with hold(folder):
-                run(part.recipe, folder, resume=True, machine=machine)
-                score(part.recipe, folder)
+                run(part.prepared, folder, resume=True, machine=machine)
+                score(part.prepared, folder)
         except HeldError as error:
             print(f"{error} The other runs go on.", file=sys.stderr)
         except Diverged as error:  # a result as well: the table counts the run as missing
@@ -173,16 +179,14 @@ def scores_of(grid: Grid, out: Path) -> dict[str, list[Scores | None]]:
 
 def _scores_of(cell: Cell, place: Path) -> list[Scores | None]:
     found: list[Scores | None] = []
-    labels: list[str] | None = None
     for part in cell.parts:
         folder = place / part.name
         stored = stored_recipe(folder) if _is_finished(folder) else None
         if stored is None:
             found.append(None)
             continue
-        labels = labels or select_clips(part.recipe).labels  # of all parts the same
-        check_same(part.recipe, stored, labels, folder)
-        found.append(Scores(**json.loads((folder / SCORES_FILE).read_text(encoding="utf-8"))))
+        check_same(part.prepared, stored, folder)
+        found.append(read_scores(folder))
     return found
 
 

@@ -2,15 +2,16 @@
 
 import math
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
-from auricle import config, data, inference
+from auricle import config
 from auricle.data import TEST, TRAIN, VALIDATION, Manifest
-from auricle.errors import DataWarning, printable
-from auricle.experiment.read import check, parse
+from auricle.errors import printable
+from auricle.experiment.prepared import Prepared, Sources, prepare
+from auricle.experiment.read import parse, recipe_from
 from auricle.experiment.recipe import Recipe
+from auricle.experiment.scoring import test_split
 from auricle.training.sampling import WEIGHTS
 
 # Enough for a pretrained model to learn new classes, and few enough to wait for.
@@ -22,7 +23,7 @@ VALIDATION_SHARE = 0.2
 UNLABELLED_VALIDATION_SHARE = 0.1  # there are many, and none is dear
 
 
-def recipe_for_folder(source: Path, model: str, overrides: list[str] | None = None) -> Recipe:
+def recipe_for_folder(source: Path, model: str, overrides: list[str] | None = None) -> Prepared:
     """A recipe that trains `model` on a manifest or class folders, with sensible defaults.
 
     Clips of the splits train and validation are used as such. Without the first, clips of no split
@@ -32,8 +33,8 @@ def recipe_for_folder(source: Path, model: str, overrides: list[str] | None = No
     Raises:
         UserError: the data or the model cannot be used, or an override is wrong.
     """
-    initial = inference.resolve(model)
-    manifest = _read(source)
+    sources = Sources()
+    initial, manifest = sources.model(model), sources.manifest(source)
     settings = dict(initial.config.model_settings)
     del settings["num_classes"]
     num_mels = initial.config.front_end.num_mels
@@ -49,13 +50,15 @@ def recipe_for_folder(source: Path, model: str, overrides: list[str] | None = No
         "training": _training(manifest),
     }
     where = f"--data {source}"
-    recipe = config.from_dict(Recipe, config.override(values, overrides or []), where)
-    check(recipe, where)
+    recipe = recipe_from(config.override(values, overrides or []), where)
+    prepared = prepare(recipe, where, sources)
     _tell_clips(recipe, manifest)
-    return recipe
+    return prepared
 
 
-def recipe_for_sounds(name: str, source: Path, overrides: list[str] | None = None) -> Recipe:
+def recipe_for_sounds(
+    name: str, source: Path, overrides: list[str] | None = None, command: str | None = None
+) -> Prepared:
     """The recipe `name`, which learns without labels, for any sounds; says what it changes.
 
     Where they lack its splits, clips are divided as for `recipe_for_folder`, but that a tenth
@@ -64,15 +67,13 @@ def recipe_for_sounds(name: str, source: Path, overrides: list[str] | None = Non
     Raises:
         UserError: the recipe, the sounds or an override cannot be used.
     """
-    recipe = parse(name, [f"data.source={source}", *(overrides or [])])
+    recipe, sources = parse(name, [f"data.source={source}", *(overrides or [])], command), Sources()
     if source.exists():
-        recipe = _adapted(recipe)
-    check(recipe, name)
-    return recipe
+        recipe = _adapted(recipe, sources.manifest(source, labelled=False))
+    return prepare(recipe, name, sources)
 
 
-def _adapted(recipe: Recipe) -> Recipe:
-    manifest = _read(Path(recipe.data.source), labelled=False)
+def _adapted(recipe: Recipe, manifest: Manifest) -> Recipe:
     settings, training = recipe.data, recipe.training
     missing = {settings.train_split, settings.validation_split} - {None, *manifest.splits}
     if missing:
@@ -86,12 +87,6 @@ def _adapted(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"data": settings, "training": training})
 
 
-def _read(source: Path, labelled: bool = True) -> Manifest:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)  # the run, which reads it again, warns
-        return data.read(source, labelled=labelled)
-
-
 def _tell(recipe: Recipe, text: str) -> None:
     print(printable(f"{recipe.data.source}: {text}"), file=sys.stderr)
 
@@ -99,7 +94,7 @@ def _tell(recipe: Recipe, text: str) -> None:
 def _tell_clips(recipe: Recipe, manifest: Manifest) -> None:
     """Print how many clips each split has, and which of them the recipe leaves out."""
     settings, counts = recipe.data, manifest.split_counts
-    used = {settings.train_split, settings.validation_split, settings.test_split} - {None}
+    used = {settings.train_split, settings.validation_split, test_split(recipe)} - {None}
     if settings.train_split is None:
         used |= counts.keys() - {TEST}
     shown = [f"{name or 'no split'} {count}" for name, count in counts.items()]

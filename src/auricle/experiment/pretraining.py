@@ -2,12 +2,12 @@
 
 import warnings
 from collections.abc import Collection, Sequence
-from pathlib import Path
 
 from auricle import data
 from auricle.checkpoint import Checkpoint
 from auricle.errors import ConfigError, DataWarning
-from auricle.experiment.recipe import Recipe
+from auricle.experiment.prepared import Sources
+from auricle.experiment.recipe import PretrainRecipe
 from auricle.inference import TorchEngine
 from auricle.models import PatchTransformer
 from auricle.models.decoders import TransformerDecoderConfig
@@ -19,7 +19,10 @@ SPLITS_SETTING = "pretraining.probe.splits"
 
 
 def build_pretraining(
-    recipe: Recipe, trained: Checkpoint, new_parameters: Collection[str]
+    recipe: PretrainRecipe,
+    sources: Sources,
+    trained: Checkpoint,
+    new_parameters: Collection[str],
 ) -> Pretraining:
     """The step in which `trained`, which has no labels, is pretrained.
 
@@ -27,11 +30,10 @@ def build_pretraining(
         ConfigError: the model has no patches, its clips may be too short to hide some, or the
             decoder does not fit it.
     """
-    assert recipe.pretraining is not None  # the caller's condition
     settings, student = recipe.pretraining, trained.model
     if not isinstance(student, PatchTransformer):
         raise ConfigError(
-            f"model: {recipe.model['name']} cannot be pretrained: it has no patches that could be "
+            f"model: {recipe.model.name} cannot be pretrained: it has no patches that could be "
             "hidden from it. Use asda, ast or ham_ast."
         )
     _check_neighbours(student)
@@ -40,13 +42,13 @@ def build_pretraining(
             "model.patchout and pretraining cannot be given together: the objective hides patches. "
             "Use model.patchout=0."
         )
-    _check_shortest(recipe, settings, student)
+    _check_shortest(recipe, student)
     _check_decoder(settings, student)
     return Pretraining(
         trained.fbank,
         build_objective(student, settings.objective, recipe.training.batch_size),
         data.Augmentation(recipe.augmentation, recipe.front_end.sample_rate),
-        _Probe(settings.probe, trained) if settings.probe else None,
+        _Probe(settings.probe, trained, sources) if settings.probe else None,
         settings.stop_at_collapse,
         frozenset(new_parameters),
     )
@@ -68,12 +70,12 @@ def _check_neighbours(student: PatchTransformer) -> None:
         )
 
 
-def _check_shortest(recipe: Recipe, settings: PretrainingConfig, student: PatchTransformer) -> None:
+def _check_shortest(recipe: PretrainRecipe, student: PatchTransformer) -> None:
     """Refuse clips so short that nothing of them would be seen, before the first is read."""
     frames = max(recipe.front_end.padding.frames, student.config.shortest_frames)
     patches = student.num_tokens(frames) - len(student.prefix_tokens)
     try:
-        num_visible(patches, settings.objective.hidden_share)
+        num_visible(patches, recipe.pretraining.objective.hidden_share)
     except ConfigError as error:
         raise ConfigError(
             f"front_end.padding.frames: the shortest clip would have {frames} frames. {error}"
@@ -100,11 +102,11 @@ def _check_decoder(settings: PretrainingConfig, student: PatchTransformer) -> No
 class _Probe:
     """Asks linear and nearest-neighbour probes about the embeddings of `trained` at this moment."""
 
-    def __init__(self, settings: ProbeDataConfig, trained: Checkpoint):
+    def __init__(self, settings: ProbeDataConfig, trained: Checkpoint, sources: Sources):
         from auricle.evaluation import division  # here, since only probes need torchmetrics
 
         self.trained = trained
-        self.manifest = data.read(Path(settings.source))
+        self.manifest = sources.manifest(settings.source)
         self.splits = settings.splits or division.splits_to_choose_by(self.manifest, SPLITS_SETTING)
         self.has_warned = False
         division.divide(self.manifest, self.splits, SPLITS_SETTING)  # what is wrong is said now

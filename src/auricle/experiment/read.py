@@ -1,19 +1,33 @@
-"""Reading a recipe: every mistake in it is found here, before any sound is opened."""
+"""Reading a recipe's YAML: which of the three kinds it is, and whether its settings can be."""
 
+import json
 import os
 import re
-import warnings
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from auricle import config, features, models
-from auricle.errors import ConfigError, DataWarning, unknown_name
-from auricle.experiment.clips import select_clips
-from auricle.experiment.recipe import Recipe
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from auricle import config
+from auricle.config import Settings
+from auricle.errors import ConfigError, unknown_name
+from auricle.experiment.recipe import (
+    FRONT_ENDS,
+    DistillRecipe,
+    FbankFrontEnd,
+    PretrainRecipe,
+    Recipe,
+    TrainRecipe,
+)
+from auricle.models import MODELS
 
 BUILTIN = Path(str(resources.files("auricle"))) / "recipes"
 VARIABLE = re.compile(r"\$\{(\w+)\}")
+KINDS: tuple[type[Recipe], ...] = (TrainRecipe, DistillRecipe, PretrainRecipe)
+SECTIONS: dict[str, type[Recipe]] = {"distillation": DistillRecipe, "pretraining": PretrainRecipe}
+NESTED = ("data", "training", "optimizer")  # sections whose settings differ between the kinds
 
 
 def recipe_names() -> list[str]:
@@ -21,110 +35,123 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in BUILTIN.glob("*.yaml"))
 
 
-def sections_of(source: str | Path, overrides: list[str] | None = None) -> set[str]:
-    """The sections that a recipe has, before anything in them is checked.
+def parse(
+    source: str | Path,
+    overrides: list[str] | None = None,
+    command: str | None = None,
+) -> Recipe:
+    """The recipe at a path, or of a built-in name, with `key=value` overrides.
 
-    Raises:
-        ConfigError: the recipe is not there or is no YAML, or an override is no `key=value`.
-    """
-    values = config.override(config.read_yaml(_find(source)), overrides or [])
-    return {name for name, value in values.items() if value is not None}
-
-
-def read_recipe(source: str | Path, overrides: list[str] | None = None) -> Recipe:
-    """The checked recipe at a path, or of a built-in name, with `key=value` overrides.
-
-    `${NAME}` in a text is taken from the environment.
+    `${NAME}` in a text is taken from the environment. Nothing that it names is read yet.
 
     Args:
         overrides: None where the caller takes none: no message then advises any.
+        command: that it has to be for; None: any.
 
     Raises:
-        UserError: anything in the recipe, or in the manifest it names, that cannot be used.
+        UserError: the recipe is not there, a setting in it is wrong, or it is of another kind.
     """
-    recipe = parse(source, overrides)
-    check(recipe, str(source))
-    return recipe
-
-
-def parse(source: str | Path, overrides: list[str] | None = None) -> Recipe:
-    """The same before its parts are checked against each other and against the data.
-
-    Raises:
-        UserError: the recipe is not there, or a setting in it is wrong.
-    """
-    path = _find(source)
-    where = str(source)
+    path, where = _find(source), str(source)
     values = config.override(config.read_yaml(path), overrides or [])
-    values = _expand(values, where, takes_overrides=overrides is not None)
-    recipe = config.from_dict(Recipe, values, where)
+    kind = kind_of(values, where)
+    if command not in (None, kind.command):
+        raise ConfigError(
+            f"{where}: is a recipe for auricle {kind.command}, not for auricle {command}. "
+            f"Use: auricle {kind.command} {where}"
+        )
+    recipe = recipe_from(_expand(values, where, takes_overrides=overrides is not None), where)
     return recipe if recipe.name else recipe.model_copy(update={"name": path.stem})
 
 
-def check(recipe: Recipe, where: str) -> None:
-    """Refuse what a recipe's parts, each valid on its own, cannot do together.
+def recipe_from(values: dict[str, Any], where: str) -> Recipe:
+    """The recipe in `values`, as YAML gives them, of the kind that its section says.
+
+    Settings of other kinds are passed over at their defaults: the recipes that earlier versions
+    left in the folders of runs hold them all.
+
+    Raises:
+        ConfigError: a setting is unknown, of another kind, missing or impossible.
+    """
+    kind = kind_of(values, where)
+    settings: dict[str, type[Settings]] = {each.command: each for each in KINDS}
+    own = _own_settings(values, kind.command, settings, where)
+    return config.from_dict(kind, _with_whole_model(own, where), where)
+
+
+def kind_of(values: dict[str, Any], where: str) -> type[Recipe]:
+    """The kind of the recipe in `values`.
+
+    Raises:
+        ConfigError: it has the sections of two kinds.
+    """
+    sections = [name for name in SECTIONS if values.get(name) is not None]
+    if len(sections) > 1:
+        raise ConfigError(
+            f"{where}: {' and '.join(sections)} cannot be given together; choose one."
+        )
+    return SECTIONS[sections[0]] if sections else TrainRecipe
+
+
+def _own_settings(
+    values: dict[str, Any],
+    command: str,
+    settings: dict[str, type[Settings]],
+    where: str,
+    position: str = "",
+) -> dict[str, Any]:
+    """The `values` without those of other kinds that are at their defaults.
 
     Args:
-        where: what the recipe comes from, for messages.
-
-    Raises:
-        UserError: naming the position in the recipe.
+        settings: of this position in recipes of each kind, by its command.
     """
-    settings = model_settings(recipe, where)
-    sources = {"data.source": recipe.data.source}
-    sources |= {f"data.more[{i}].source": each.source for i, each in enumerate(recipe.data.more)}
-    for key, source in sources.items():
-        if not Path(source).exists():
-            raise ConfigError(f"{where}: {key}: no such file or folder: {source}.")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)  # the run, which reads it again, warns
-        labels = select_clips(recipe).labels
-    if "num_classes" in recipe.model and settings["num_classes"] != len(labels):
-        raise ConfigError(
-            f"{where}: model.num_classes is {settings['num_classes']}, but the data has "
-            f"{len(labels)} classes. Leave it out: it follows the data."
-        )
-    _check_length(recipe, settings["max_frames"], where)
+    own, kept = settings[command].model_fields, {}
+    for key, value in values.items():
+        owners = {name: kind for name, kind in settings.items() if key in kind.model_fields}
+        if key in own or not owners:  # what nobody knows is refused with the nearest name
+            if key in NESTED and isinstance(value, dict) and key in own:
+                nested: dict[str, Any] = {
+                    name: kind.model_fields[key].annotation for name, kind in owners.items()
+                }
+                value = _own_settings(value, command, nested, where, f"{position}{key}.")
+            kept[key] = value
+            continue
+        if not _is_default(next(iter(owners.values())).model_fields[key], value):
+            raise ConfigError(
+                f"{where}: {position}{key} is a setting of recipes for auricle "
+                f"{' and '.join(owners)}; this one is for auricle {command}. Leave it out."
+            )
+    return kept
 
 
-def model_settings(recipe: Recipe, where: str = "recipe") -> dict[str, Any]:
-    """All settings of the recipe's model, with defaults; `num_mels` follows the front end.
+def _is_default(field: FieldInfo, value: Any) -> bool:
+    if value is None:
+        return True
+    try:
+        kind: Any = field.annotation
+        read = TypeAdapter(kind).validate_json(json.dumps(value))
+    except ValidationError:
+        return False
+    return bool(read == field.default)
 
-    Raises:
-        ConfigError: unknown model or key, an impossible value, or other mel bins than the front
-            end.
-    """
-    given = {"num_mels": recipe.front_end.num_mels, **recipe.model}
-    name = given.pop("name", None)
+
+def _with_whole_model(values: dict[str, Any], where: str) -> dict[str, Any]:
+    """The `values` with the model's published size written out, and its mel bins."""
+    given = values.get("model")
+    if not isinstance(given, dict):
+        return values
+    settings, name = dict(given), given.get("name")
     if name is None:
         raise ConfigError(f"{where}: model.name: this key is required.")
-    settings = models.configure(str(name), given, f"{where}: model").to_dict()
-    if settings["num_mels"] != recipe.front_end.num_mels:
-        raise ConfigError(
-            f"{where}: model.num_mels is {settings['num_mels']}, front_end.num_mels is "
-            f"{recipe.front_end.num_mels}. Leave model.num_mels out: it follows the front end."
-        )
-    return settings
-
-
-def _check_length(recipe: Recipe, max_frames: int, where: str) -> None:
-    front_end = recipe.front_end
-    if front_end.padding.frames > max_frames:
-        raise ConfigError(
-            f"{where}: front_end.padding.frames is {front_end.padding.frames}, more than "
-            f"model.max_frames ({max_frames})."
-        )
-    seconds = recipe.data.crop_seconds
-    if seconds is None or front_end.padding.mode == "fixed":
-        return
-    fbank = features.build(front_end.fbank())
-    frames = fbank.num_frames(round(seconds * front_end.sample_rate))
-    if frames > max_frames:
-        longest = fbank.num_samples(max_frames) / front_end.sample_rate
-        raise ConfigError(
-            f"{where}: data.crop_seconds is {seconds:g}, which are {frames} frames, more than "
-            f"model.max_frames ({max_frames}). Use at most {longest:g} seconds."
-        )
+    if name not in MODELS:
+        raise ConfigError(f"{where}: model: {unknown_name('model', str(name), MODELS)}")
+    size, sizes = settings.pop("size", None), MODELS[name].sizes
+    if size is not None and size not in sizes:
+        raise ConfigError(f"{where}: model: {unknown_name('size', str(size), sizes)}")
+    front_end = values.get("front_end")
+    front_end = front_end if isinstance(front_end, dict) else {}
+    kind = FRONT_ENDS.get(str(front_end.get("name", "fbank")), FbankFrontEnd)
+    num_mels = front_end.get("num_mels", kind.model_fields["num_mels"].default)
+    return {**values, "model": {"num_mels": num_mels, **sizes.get(size, {}), **settings}}
 
 
 def _find(source: str | Path) -> Path:

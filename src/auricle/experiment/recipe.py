@@ -1,9 +1,17 @@
-"""A recipe: everything that a training run depends on, as settings of its parts."""
+"""Recipes: everything that a training run depends on, as settings of its parts.
 
-from typing import Annotated, Any, Literal, Self
+A recipe is of one of three kinds, told by its section: `distillation` learns from a teacher,
+`pretraining` from sound alone, and a recipe with neither trains on labels. What a kind has no use
+for is no setting of it.
+"""
 
-from pydantic import AfterValidator, Field, Tag, model_validator
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
+from pydantic import AfterValidator, Field, Tag, create_model, model_validator
+
+from auricle import features, models
 from auricle.config import Label, Settings, told_apart_by_name
 from auricle.data import AugmentationConfig, MixupConfig, OverlapConfig, split_name
 from auricle.features import (
@@ -12,10 +20,70 @@ from auricle.features import (
     FeatureNoiseConfig,
     SpecAugmentConfig,
 )
-from auricle.models import InitialPositions
-from auricle.training import DistillationConfig, PretrainingConfig, TrainingConfig
+from auricle.models import MODELS, InitialPositions
+from auricle.training import (
+    LOSSES,
+    ClassifierTrainingConfig,
+    DistillationConfig,
+    PretrainingConfig,
+    SupervisedConfig,
+    TrainingConfig,
+)
 
 SplitName = Annotated[str, AfterValidator(split_name)]
+
+
+class DataConfig(Settings):
+    """Which clips are trained on, and which tell how good the model is.
+
+    Validation is one fold, one split, or a share put aside by groups; or there is none.
+    """
+
+    source: str  # manifest, or folder with a sub-folder per class
+    train_split: SplitName | None = None  # None: all clips that neither validate nor test
+    validation_split: SplitName | None = None
+    validation_share: float | None = Field(default=None, gt=0, lt=1)
+    fold: int | None = None  # validates; the other folds are trained on
+    # Of training clips; None: as long as the model takes, as clips that validate always are.
+    crop_seconds: float | None = Field(default=None, gt=0)
+    workers: int = Field(default=2, ge=0)  # processes that read sounds
+    # Of the clips of an epoch, that may be unreadable: they are skipped; with more, training stops.
+    max_faulty_share: float = Field(default=0.01, ge=0, le=1)
+
+    @property
+    def validates(self) -> bool:
+        """Whether some clips validate."""
+        return any(
+            side is not None for side in (self.fold, self.validation_split, self.validation_share)
+        )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        names = ("fold", "validation_split", "validation_share")
+        given = [name for name in names if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{given[0]} and {given[1]} cannot be given together; choose one")
+        if self.validation_split is not None and self.train_split == self.validation_split:
+            raise ValueError("validation_split needs a train_split, and another one")
+        return self
+
+
+class LabelledDataConfig(DataConfig):
+    """The same for clips with labels."""
+
+    labels: tuple[Label, ...] | None = None  # in the order of the outputs; None: all in the source
+    test_split: SplitName | None = None  # scored once, after the run
+    # Training clips with each set of labels, drawn by the seed; None: all. For learning curves.
+    clips_per_class: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _check_test(self) -> Self:
+        if self.test_split is not None:
+            if self.train_split in (None, self.test_split):
+                raise ValueError("test_split needs a train_split, and another one")
+            if self.fold is not None:
+                raise ValueError("fold and test_split cannot be given together; choose one")
+        return self
 
 
 class MoreDataConfig(Settings):
@@ -26,48 +94,20 @@ class MoreDataConfig(Settings):
     train_split: SplitName | None = None  # None: all of its clips
 
 
-class DataConfig(Settings):
-    """Which clips are trained on, and which tell how good the model is.
+class UnlabelledDataConfig(DataConfig):
+    """The same for clips that need no labels."""
 
-    Validation is one fold, one split, or a share put aside by groups; or there is none.
-    """
-
-    source: str  # manifest, or folder with a sub-folder per class
     # Further sets, each with its share of an epoch's clips, which are then drawn with replacement;
     # `source` has the rest. Validation clips are those of `source`.
     more: tuple[MoreDataConfig, ...] = ()
-    labels: tuple[Label, ...] | None = None  # in the order of the outputs; None: all in the source
-    train_split: SplitName | None = None  # None: all clips that neither validate nor test
-    validation_split: SplitName | None = None
-    validation_share: float | None = Field(default=None, gt=0, lt=1)
-    test_split: SplitName | None = None  # scored once, after the run
-    fold: int | None = None  # validates; the other folds are trained on
-    # Training clips with each set of labels, drawn by the seed; None: all. For learning curves.
-    clips_per_class: int | None = Field(default=None, ge=1)
-    # Of training clips; None: as long as the model can hear, as clips that validate always are.
-    crop_seconds: float | None = Field(default=None, gt=0)
-    workers: int = Field(default=2, ge=0)  # processes that read sounds
-    # Of the clips of an epoch, that may be unreadable: they are skipped; with more, training stops.
-    max_faulty_share: float = Field(default=0.01, ge=0, le=1)
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
-        names = ("fold", "validation_split", "validation_share")
-        given = [name for name in names if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise ValueError(f"{given[0]} and {given[1]} cannot be given together; choose one")
+    def _check_shares(self) -> Self:
         shares = sum(each.share for each in self.more)
         if shares > 1 - 1e-6:  # sums of decimal fractions are not exact
             raise ValueError(
                 f"the shares of more add up to {shares:g}; they must leave source some"
             )
-        if self.validation_split is not None and self.train_split == self.validation_split:
-            raise ValueError("validation_split needs a train_split, and another one")
-        if self.test_split is not None:
-            if self.train_split in (None, self.test_split):
-                raise ValueError("test_split needs a train_split, and another one")
-            if self.fold is not None:
-                raise ValueError("fold and test_split cannot be given together; choose one")
         return self
 
 
@@ -104,129 +144,197 @@ FrontEndConfig = Annotated[
 ]
 
 
+FRONT_ENDS: dict[str, type[FbankFrontEnd | EfficientATFrontEnd]] = {
+    "fbank": FbankFrontEnd,
+    "efficientat": EfficientATFrontEnd,
+}
+
+if TYPE_CHECKING:
+
+    class RecipeModelConfig(models.ModelConfig):
+        """The settings of any model, with its name."""
+
+        name: str
+else:
+
+    def _with_name(name: str, kind: type[models.ModelConfig]) -> Any:
+        """The settings of a model in a recipe, where its classes follow the data (0)."""
+        fields = {"name": (Literal[name], name), "num_classes": (int, 0)}
+        return Annotated[create_model(kind.__name__, __base__=kind, **fields), Tag(name)]
+
+    _KINDS = [_with_name(name, entry.config) for name, entry in MODELS.items()]
+    RecipeModelConfig = Annotated[reduce(or_, _KINDS), told_apart_by_name("ast")]
+
+
 class Recipe(Settings):
-    """Everything that a training run depends on; YAML keys are the names of the fields."""
+    """What recipes of all kinds have; YAML keys are the names of the fields."""
+
+    command: ClassVar[str]  # of `auricle`, which runs such a recipe
 
     name: str = ""  # of the run; the recipe file's when empty
     seed: int = Field(default=0, ge=0)
-    seeds: int = Field(default=1, ge=1)  # runs, from `seed` on
-    # A run for each of these folds, scored on it and trained on the others; None: data.fold says.
-    folds: Literal["all"] | tuple[int, ...] | None = None
     data: DataConfig
     front_end: FrontEndConfig = FbankFrontEnd()
-    model: dict[str, Any]  # name, and the settings of that model
+    model: RecipeModelConfig
     initial_weights: str | None = None  # name or path of a model
     # How their positions are brought to another length: AST's ablation.
     initial_positions: InitialPositions = "bilinear"
     augmentation: AugmentationConfig = AugmentationConfig()
-    overlap: OverlapConfig = OverlapConfig()
-    mixup: MixupConfig = MixupConfig()
-    masking: SpecAugmentConfig = SpecAugmentConfig()
-    feature_noise: FeatureNoiseConfig = FeatureNoiseConfig()
-    distillation: DistillationConfig | None = None  # from a teacher, without labels
-    pretraining: PretrainingConfig | None = None  # from sound alone
     training: TrainingConfig
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.initial_weights is None:
-            wants_weights = {
-                "front_end.statistics 'initial'": self.front_end.statistics == "initial",
-                "training.optimizer.new_modules_factor": (
-                    self.training.optimizer.new_modules_factor != 1
-                ),
-                "training.freeze 'backbone'": self.training.freeze == "backbone",
-                f"initial_positions {self.initial_positions!r}": (
-                    self.initial_positions != "bilinear"
-                ),
-            }
-            for setting in (name for name, is_set in wants_weights.items() if is_set):
-                raise ValueError(f"{setting} needs initial_weights")
-        self._check_teaching()
-        if self.training.early_stop is not None:
-            self._check_early_stop()
-        if self.folds is not None:
-            if not self.folds or (self.folds != "all" and len(set(self.folds)) < len(self.folds)):
-                raise ValueError("folds wants all, or one fold and more, each once")
-            names = ("fold", "validation_split", "validation_share", "test_split")
-            given = [name for name in names if getattr(self.data, name) is not None]
-            if given:
-                raise ValueError(f"folds and data.{given[0]} cannot be given together; choose one")
-        return self
-
-    def _check_teaching(self) -> None:
-        """Refuse what makes no sense with a teacher, and what makes none without."""
-        if self.distillation is None and self.overlap.is_used:
-            raise ValueError("overlap needs distillation: its scenes have no labels")
-        self._check_sets()
-        if self.are_labelled:
-            return
-        if self.distillation is not None and self.pretraining is not None:
-            raise ValueError("distillation and pretraining cannot be given together; choose one")
-        for_labels = {
-            "data.clips_per_class": self.data.clips_per_class is not None,
-            "data.labels": self.data.labels is not None,
-            "data.test_split": self.data.test_split is not None,
-            "folds": self.folds is not None,
-            "seeds": self.seeds > 1,
-            "training.label_smoothing": self.training.label_smoothing > 0,
-            "training.freeze": self.training.freeze != "none",
-            "training.optimizer.layer_decay": self.training.optimizer.layer_decay < 1,
-        }
-        kind = "distillation"
-        if self.pretraining is not None:
-            kind = "pretraining"
-            if self.pretraining.probe is not None:
-                self._check_validates("pretraining.probe")
-            for_labels |= {
-                "mixup.rate": self.mixup.rate > 0,
-                "masking": self.masking != SpecAugmentConfig(),
-                "feature_noise": self.feature_noise != FeatureNoiseConfig(),
-                "training.average_decay": self.training.average_decay > 0,
-                "training.average_epochs": self.training.average_epochs is not None,
-            }
-        for setting in (name for name, is_set in for_labels.items() if is_set):
-            raise ValueError(f"{setting} and {kind} cannot be given together; choose one")
-
-    def _check_sets(self) -> None:
-        """Refuse several sets, and draws by length, where they make no sense."""
-        sampling = self.training.sampling
-        if self.are_labelled and self.data.more:
-            raise ValueError("data.more needs distillation or pretraining: it has no labels")
-        if self.are_labelled and sampling == "length":
-            raise ValueError(
-                "training.sampling 'length' needs distillation or pretraining: a recording with "
-                "labels is looked through whole for each crop"
-            )
-        if self.data.more and sampling not in ("shuffle", "length"):
-            raise ValueError(
-                f"data.more and training.sampling {sampling!r} cannot be given together; use "
-                "shuffle or length"
-            )
-
-    def _check_early_stop(self) -> None:
-        if self.folds is not None:
-            raise ValueError(
-                "folds and training.early_stop cannot be given together: the fold that is scored "
-                "would choose the epoch"
-            )
-        self._check_validates("training.early_stop")
-
-    def _check_validates(self, setting: str) -> None:
-        sides = (self.data.fold, self.data.validation_split, self.data.validation_share)
-        if all(side is None for side in sides):
-            raise ValueError(
-                f"{setting} needs clips that validate: data.fold, data.validation_split or "
-                "data.validation_share"
-            )
-
-    @property
-    def are_labelled(self) -> bool:
-        """Whether the model learns from labels."""
-        return self.distillation is None and self.pretraining is None
 
     @property
     def statistics(self) -> str:
         """Where mean and std come from: given, initial or dataset."""
         default = "given" if self.initial_weights is None else "initial"
         return self.front_end.statistics or default
+
+    @property
+    def model_settings(self) -> dict[str, Any]:
+        """The settings of the model, without its name."""
+        return {key: value for key, value in self.model.to_dict().items() if key != "name"}
+
+    @property
+    def activation(self) -> Literal["sigmoid", "softmax"]:
+        """What turns the outputs of the model into scores."""
+        return "sigmoid"
+
+    def _needs_weights(self) -> dict[str, bool]:
+        """Settings that have no meaning without initial weights, and whether they are set."""
+        factor, positions = self.training.optimizer.new_modules_factor, self.initial_positions
+        return {
+            "front_end.statistics 'initial'": self.front_end.statistics == "initial",
+            "training.optimizer.new_modules_factor": factor != 1,
+            f"initial_positions {positions!r}": positions != "bilinear",
+        }
+
+    def _needs_validation(self) -> dict[str, bool]:
+        """Settings that have no meaning without clips that validate, and whether they are set."""
+        return {"training.early_stop": self.training.early_stop is not None}
+
+    @model_validator(mode="after")
+    def _check_needs(self) -> Self:
+        for setting, is_set in self._needs_weights().items():
+            if is_set and self.initial_weights is None:
+                raise ValueError(f"{setting} needs initial_weights")
+        for setting, is_set in self._needs_validation().items():
+            if is_set and not self.data.validates:
+                raise ValueError(
+                    f"{setting} needs clips that validate: data.fold, data.validation_split or "
+                    "data.validation_share"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _check_length(self) -> Self:
+        """Refuse features that the model does not take."""
+        front_end, model = self.front_end, self.model
+        if model.num_mels != front_end.num_mels:
+            raise ValueError(
+                f"model.num_mels is {model.num_mels}, front_end.num_mels is {front_end.num_mels}. "
+                "Leave model.num_mels out: it follows the front end"
+            )
+        if front_end.padding.frames > model.max_frames:
+            raise ValueError(
+                f"front_end.padding.frames is {front_end.padding.frames}, more than "
+                f"model.max_frames ({model.max_frames})"
+            )
+        seconds = self.data.crop_seconds
+        if seconds is None or front_end.padding.mode == "fixed":
+            return self
+        fbank = features.build(front_end.fbank())
+        frames = fbank.num_frames(round(seconds * front_end.sample_rate))
+        if frames > model.max_frames:
+            longest = fbank.num_samples(model.max_frames) / front_end.sample_rate
+            raise ValueError(
+                f"data.crop_seconds is {seconds:g}, which are {frames} frames, more than "
+                f"model.max_frames ({model.max_frames}). Use at most {longest:g} seconds"
+            )
+        return self
+
+
+class ClassifierRecipe(Recipe):
+    """What recipes have whose model has classes."""
+
+    mixup: MixupConfig = MixupConfig()
+    masking: SpecAugmentConfig = SpecAugmentConfig()
+    feature_noise: FeatureNoiseConfig = FeatureNoiseConfig()
+    training: ClassifierTrainingConfig
+
+    @property
+    def activation(self) -> Literal["sigmoid", "softmax"]:
+        """What turns the outputs of the model into scores."""
+        return LOSSES[self.training.loss].activation
+
+
+class TrainRecipe(ClassifierRecipe):
+    """A recipe that learns from labels."""
+
+    command = "train"
+
+    seeds: int = Field(default=1, ge=1)  # runs, from `seed` on
+    # A run for each of these folds, scored on it and trained on the others; None: data.fold says.
+    folds: Literal["all"] | tuple[int, ...] | None = None
+    data: LabelledDataConfig
+    training: SupervisedConfig
+
+    def _needs_weights(self) -> dict[str, bool]:
+        freezes = self.training.freeze == "backbone"
+        return {**super()._needs_weights(), "training.freeze 'backbone'": freezes}
+
+    def _needs_validation(self) -> dict[str, bool]:
+        return {} if self.folds is not None else super()._needs_validation()
+
+    @model_validator(mode="after")
+    def _check_folds(self) -> Self:
+        if self.folds is None:
+            return self
+        if not self.folds or (self.folds != "all" and len(set(self.folds)) < len(self.folds)):
+            raise ValueError("folds wants all, or one fold and more, each once")
+        if self.training.early_stop is not None:
+            raise ValueError(
+                "folds and training.early_stop cannot be given together: the fold that is scored "
+                "would choose the epoch"
+            )
+        names = ("fold", "validation_split", "validation_share", "test_split")
+        given = [name for name in names if getattr(self.data, name) is not None]
+        if given:
+            raise ValueError(f"folds and data.{given[0]} cannot be given together; choose one")
+        return self
+
+
+class UnlabelledRecipe(Recipe):
+    """What recipes have that learn without labels."""
+
+    data: UnlabelledDataConfig
+
+    @model_validator(mode="after")
+    def _check_draws(self) -> Self:
+        sampling = self.training.sampling
+        if self.data.more and sampling not in ("shuffle", "length"):
+            raise ValueError(
+                f"data.more and training.sampling {sampling!r} cannot be given together; use "
+                "shuffle or length"
+            )
+        return self
+
+
+class DistillRecipe(UnlabelledRecipe, ClassifierRecipe):
+    """A recipe that learns from a teacher."""
+
+    command = "distill"
+
+    overlap: OverlapConfig = OverlapConfig()
+    distillation: DistillationConfig
+    training: ClassifierTrainingConfig
+
+
+class PretrainRecipe(UnlabelledRecipe):
+    """A recipe that learns from sound alone; its model has no classes."""
+
+    command = "pretrain"
+
+    pretraining: PretrainingConfig
+
+    def _needs_validation(self) -> dict[str, bool]:
+        probes = self.pretraining.probe is not None
+        return {**super()._needs_validation(), "pretraining.probe": probes}

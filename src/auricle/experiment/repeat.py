@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from auricle import data
 from auricle.atomic import write_text
 from auricle.config import to_json
 from auricle.errors import DataError
 from auricle.experiment import folder
-from auricle.experiment.recipe import Recipe
+from auricle.experiment.prepared import Prepared
+from auricle.experiment.recipe import Recipe, TrainRecipe
 from auricle.experiment.run import run
 from auricle.experiment.scoring import Scores, kept_from_training, score
 from auricle.training import Machine
@@ -32,38 +32,40 @@ class Part:
     """One run of a repeated recipe."""
 
     name: str  # of its folder
-    recipe: Recipe
+    prepared: Prepared
 
 
 def is_repeated(recipe: Recipe) -> bool:
     """Whether the recipe asks for more than one run."""
-    return recipe.folds is not None or recipe.seeds > 1
+    return isinstance(recipe, TrainRecipe) and (recipe.folds is not None or recipe.seeds > 1)
 
 
-def parts(recipe: Recipe) -> list[Part]:
-    """The runs that `recipe` asks for, seed by seed, so that early ones are a fair sample.
+def parts(prepared: Prepared) -> list[Part]:
+    """The runs that a recipe asks for, seed by seed, so that early ones are a fair sample.
 
     Raises:
         DataError: `folds: all` for clips without folds, or a fold that no clip has.
     """
-    folds: list[int] | list[None] = [None] if recipe.folds is None else _folds(recipe)
+    recipe = prepared.recipe
+    if not isinstance(recipe, TrainRecipe):
+        return [Part(f"seed-{recipe.seed}", prepared)]
+    folds: list[int] | list[None] = [None] if recipe.folds is None else _folds(recipe, prepared)
     found = []
     for seed in range(recipe.seed, recipe.seed + recipe.seeds):
         for fold in folds:
-            values = {"seed": seed, "seeds": 1, "folds": None}
-            part = recipe.model_copy(update=values)
-            name = f"seed-{seed}"
+            part, name = recipe.model_copy(update={"seed": seed, "seeds": 1}), f"seed-{seed}"
             if fold is not None:
                 settings = recipe.data.model_copy(update={"fold": fold})
                 part, name = part.model_copy(update={"data": settings}), f"{name}-fold-{fold}"
-            found.append(Part(name, part))
+            part = part.model_copy(update={"folds": None})
+            found.append(Part(name, prepared.changed(part)))
     return found
 
 
 def repeat(
-    recipe: Recipe, out: Path, machine: Machine | None = None, overwrite: bool = False
+    prepared: Prepared, out: Path, machine: Machine | None = None, overwrite: bool = False
 ) -> dict[str, Any] | None:
-    """Run and score every part of `recipe` that is not finished; returns the summary.
+    """Run and score every part of the recipe that is not finished; returns the summary.
 
     A part that an earlier call began is resumed, one that it finished is left alone. Of several
     processes that share the training, the first one scores; the others get None.
@@ -76,9 +78,9 @@ def repeat(
     """
     from auricle.training import fit  # here, so that recipes can be read without lightning
 
-    asked = parts(recipe)
+    asked = parts(prepared)
     for part in asked:
-        kept_from_training(part.recipe)  # before hours of training, not after
+        kept_from_training(part.prepared)  # before hours of training, not after
     is_first = fit.is_first_process()
     with folder.hold(out) if is_first else nullcontext():
         if overwrite and is_first:
@@ -88,7 +90,7 @@ def repeat(
         scored = _run_parts(asked, out, overwrite, machine)
         if not is_first:
             return None
-        summary = summarize(recipe, scored)
+        summary = summarize(scored, len({part.prepared.recipe.seed for part in asked}))
         write_text(out / SUMMARY_FILE, to_json(summary, indent=2) + "\n")
         return summary
 
@@ -104,35 +106,34 @@ def _run_parts(
         if is_first:
             print(f"{part.name}, run {number} of {len(asked)}", file=sys.stderr)
         # Others may look before the first process has taken the old runs away.
-        run(part.recipe, place, overwrite, not overwrite, machine)
+        run(part.prepared, place, overwrite, not overwrite, machine)
         if is_first:
-            scored[part.name] = score(part.recipe, place)
+            scored[part.name] = score(part.prepared, place)
     return scored
 
 
-def summarize(recipe: Recipe, scored: dict[str, Scores]) -> dict[str, Any]:
+def summarize(scored: dict[str, Scores], num_seeds: int) -> dict[str, Any]:
     """Mean and standard deviation over the seeds; the folds of a seed count as one score each.
 
     Args:
         scored: by the name of the part, in the order of `parts`.
     """
     names = list(scored)
-    per_seed = len(names) // recipe.seeds
+    per_seed = len(names) // num_seeds
     summary: dict[str, Any] = {"runs": {name: scored[name].metrics for name in names}}
     for metric in ("accuracy", "mAP"):
         values = [scored[name].metrics.get(metric) for name in names]
         known = [float(value) for value in values if value is not None]
         if len(known) < len(names):
             continue
-        of_seeds = np.reshape(known, (recipe.seeds, per_seed)).mean(axis=1).tolist()
+        of_seeds = np.reshape(known, (num_seeds, per_seed)).mean(axis=1).tolist()
         spread = statistics.stdev(of_seeds) if len(of_seeds) > 1 else None
         summary[metric] = {"mean": statistics.fmean(of_seeds), "std": spread, "seeds": of_seeds}
     return summary
 
 
-def _folds(recipe: Recipe) -> list[int]:
-    source = Path(recipe.data.source)
-    known = data.read(source).folds
+def _folds(recipe: TrainRecipe, prepared: Prepared) -> list[int]:
+    source, known = recipe.data.source, prepared.manifest.folds
     if recipe.folds == "all":
         if len(known) < 2:
             raise DataError(

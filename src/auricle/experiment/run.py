@@ -1,7 +1,9 @@
 """Running a recipe: build the parts, train, and leave a folder that explains itself."""
 
 import sys
+from collections.abc import Callable, Collection
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,17 +11,23 @@ from typing import Any, NamedTuple
 import torch
 
 import auricle
-from auricle import checkpoint, config, data, inference, models
+from auricle import checkpoint, config, data, models
 from auricle.atomic import file_beside
 from auricle.checkpoint import Checkpoint
 from auricle.errors import ConfigError
 from auricle.experiment import folder
-from auricle.experiment.clips import Clips, select_clips
-from auricle.experiment.feeds import clip_feeds
 from auricle.experiment.folder import RECIPE_FILE
+from auricle.experiment.loaders import clip_feeds
+from auricle.experiment.prepared import Prepared
 from auricle.experiment.pretraining import build_pretraining
-from auricle.experiment.read import model_settings
-from auricle.experiment.recipe import Recipe
+from auricle.experiment.read import SECTIONS
+from auricle.experiment.recipe import (
+    DistillRecipe,
+    PretrainRecipe,
+    Recipe,
+    TrainRecipe,
+    UnlabelledDataConfig,
+)
 from auricle.experiment.report import Report, read_report, write_report
 from auricle.experiment.teaching import build_distillation
 from auricle.features import (
@@ -28,19 +36,19 @@ from auricle.features import (
     FilterbankConfig,
     SpecAugment,
 )
-from auricle.training import LOSSES, Machine, Supervised, Variation
+from auricle.training import Machine, Pretraining, Supervised, Variation
 from auricle.training.history import STATE_FILE, History, Record, Weights
 from auricle.training.step import Step
 
 
 def run(
-    recipe: Recipe,
+    prepared: Prepared,
     out: Path,
     overwrite: bool = False,
     resume: bool = False,
     machine: Machine | None = None,
 ) -> Report:
-    """Train as `recipe` says; everything that results lies in the folder `out`.
+    """Train as the recipe of `prepared` says; everything that results lies in the folder `out`.
 
     Args:
         overwrite: replace the run that is in `out`.
@@ -59,29 +67,29 @@ def run(
     with folder.hold(out) if writes else nullcontext():
         if not resume and writes:
             folder.check_free(out, overwrite)
-        return _run(recipe, out, resume, machine, writes)
+        stored = folder.stored_recipe(out) if resume else None
+        if stored is not None:
+            folder.check_same(prepared, stored, out)
+            finished = read_report(out)
+            if finished is not None:
+                return finished
+            prepared = replace(prepared, recipe=_continued(stored, prepared.recipe))
+        fit.check(prepared.recipe.training, machine)
+        resumes = stored is not None and folder.check_state(out)
+        return _train(prepared, out, resumes, machine)
 
 
-def _run(recipe: Recipe, out: Path, resume: bool, machine: Machine, writes: bool) -> Report:
+def _train(prepared: Prepared, out: Path, resumes: bool, machine: Machine) -> Report:
     from auricle.training import fit  # here, so that recipes can be read without lightning
 
-    clips = select_clips(recipe)
-    stored = folder.stored_recipe(out) if resume else None
-    if stored is not None:
-        folder.check_same(recipe, stored, clips.labels if clips.are_labelled else [], out)
-        finished = read_report(out)
-        if finished is not None:
-            return finished
-        recipe = _continued(stored, recipe)
-    fit.check(recipe.training, machine)
-    parts = _build(recipe, clips)
-    resumes = stored is not None and folder.check_state(out)
+    recipe, writes = prepared.recipe, fit.is_first_process()
+    parts = _build(prepared)
     if writes:
-        _prepare(out, recipe, parts.checkpoint, resumes)
+        _make_ready(out, recipe, parts.checkpoint, resumes)
     history = History(out, parts.step.best_by, partial(_save, parts), resumes)
-    feeds = clip_feeds(recipe, clips, parts.checkpoint, machine)
+    feeds = clip_feeds(prepared, parts.checkpoint, machine)
     fit.fit(parts.step, feeds, recipe.training, history, recipe.seed, machine)
-    report = _report(history, clips, parts.checkpoint, machine)
+    report = _report(history, prepared, parts.checkpoint, machine)
     if writes:
         write_report(report)
         (out / STATE_FILE).unlink(missing_ok=True)
@@ -90,12 +98,13 @@ def _run(recipe: Recipe, out: Path, resume: bool, machine: Machine, writes: bool
 
 def _continued(stored: Recipe, recipe: Recipe) -> Recipe:
     """The recipe that a run began with, with what may change meanwhile."""
-    now = recipe.data
-    moved = {name: getattr(now, name) for name in ("workers", "source", "more")}
-    settings = stored.data.model_copy(update=moved)
-    paths = ("initial_weights", "distillation", "pretraining")
-    update = {name: getattr(recipe, name) for name in paths}
-    return stored.model_copy(update={"data": settings, **update})
+    moved = {name: getattr(recipe.data, name, None) for name in ("workers", "source", "more")}
+    own = {name: value for name, value in moved.items() if value is not None}
+    update: dict[str, Any] = {"data": stored.data.model_copy(update=own)}
+    for name in ("initial_weights", *SECTIONS):
+        if name in type(recipe).model_fields:
+            update[name] = getattr(recipe, name)
+    return stored.model_copy(update=update)
 
 
 class _Parts(NamedTuple):
@@ -103,36 +112,55 @@ class _Parts(NamedTuple):
     step: Step
 
 
-def _build(recipe: Recipe, clips: Clips) -> _Parts:
-    initial = inference.resolve(recipe.initial_weights) if recipe.initial_weights else None
-    known = initial.labels if initial is not None and clips.are_labelled else []
-    if known and sorted(known) != sorted(clips.labels):
+def _build(prepared: Prepared) -> _Parts:
+    recipe, initial = prepared.recipe, prepared.initial
+    known = initial.labels if initial is not None and prepared.are_labelled else []
+    if known and sorted(known) != sorted(prepared.labels):
         text = f"{recipe.initial_weights}: its labels are not those of the data; the head is new."
         print(text, file=sys.stderr)
     if recipe.statistics == "dataset" and initial is not None:
         # Weights that do not fit are refused before all sounds are measured.
-        build_checkpoint(recipe, clips.labels, recipe.front_end.fbank(), initial)
-    front_end = _front_end(recipe, clips, initial)
-    trained, new_parameters = build_checkpoint(recipe, clips.labels, front_end, initial)
-    inherited = initial.config.provenance if initial is not None else None
-    provenance = {data.TRAINED_ON: data.fingerprints(clips.train, inherited)}
-    trained.config.provenance.update(provenance)
-    if recipe.distillation is not None:
-        return _Parts(trained, build_distillation(recipe, clips, trained, new_parameters))
-    if recipe.pretraining is not None:
-        return _Parts(trained, build_pretraining(recipe, trained, new_parameters))
-    step = Supervised(
-        trained.fbank,
-        trained.model,
-        clips.labels,
-        recipe.training,
-        _variation(recipe, trained),
-        new_parameters,
+        build_checkpoint(recipe, prepared.labels, recipe.front_end.fbank(), initial)
+    trained, new_parameters = build_checkpoint(
+        recipe, prepared.labels, _front_end(prepared), initial
     )
+    inherited = initial.config.provenance if initial is not None else None
+    provenance = {data.TRAINED_ON: data.fingerprints(prepared.train, inherited)}
+    trained.config.provenance.update(provenance)
+    step: Step = STEPS[type(recipe)](recipe, prepared, trained, new_parameters)
     return _Parts(trained, step)
 
 
-def _prepare(out: Path, recipe: Recipe, trained: Checkpoint, resumes: bool) -> None:
+def _build_supervised(
+    recipe: TrainRecipe, prepared: Prepared, trained: Checkpoint, new_parameters: Collection[str]
+) -> Supervised:
+    variation = Variation(
+        data.Augmentation(recipe.augmentation, recipe.front_end.sample_rate),
+        data.Mixup(recipe.mixup),
+        SpecAugment(recipe.masking, trained.fbank.padding_value),
+        FeatureNoise(recipe.feature_noise),
+    )
+    labels = prepared.labels
+    return Supervised(
+        trained.fbank, trained.model, labels, recipe.training, variation, new_parameters
+    )
+
+
+def _build_pretraining(
+    recipe: PretrainRecipe, prepared: Prepared, trained: Checkpoint, new_parameters: Collection[str]
+) -> Pretraining:
+    return build_pretraining(recipe, prepared.sources, trained, new_parameters)
+
+
+# What is trained, by the kind of the recipe.
+STEPS: dict[type[Recipe], Callable[..., Step]] = {
+    TrainRecipe: _build_supervised,
+    DistillRecipe: build_distillation,
+    PretrainRecipe: _build_pretraining,
+}
+
+
+def _make_ready(out: Path, recipe: Recipe, trained: Checkpoint, resumes: bool) -> None:
     """Make the folder ready: for a new run, or for one that goes on."""
     folder.mend(out)
     if resumes:
@@ -142,16 +170,16 @@ def _prepare(out: Path, recipe: Recipe, trained: Checkpoint, resumes: bool) -> N
         config.write_yaml(_resolved(recipe, trained), part)
 
 
-def _report(history: History, clips: Clips, trained: Checkpoint, machine: Machine) -> Report:
+def _report(history: History, prepared: Prepared, trained: Checkpoint, machine: Machine) -> Report:
     assert history.best is not None
     return Report(
         folder=history.folder,
         best=history.best,
         last=history.records[-1],
         average=history.average,
-        num_train=len(clips.train.clips),
-        num_validation=len(clips.validation.clips) if clips.validation else 0,
-        labels=clips.labels,
+        num_train=len(prepared.train.clips),
+        num_validation=len(prepared.validation.clips) if prepared.validation else 0,
+        labels=prepared.labels,
         seconds=round(sum(record["seconds"] for record in history.records), 3),
         parameters=sum(parameter.numel() for parameter in trained.model.parameters()),
         peak_memory_gb=machine.peak_memory_gb(),
@@ -166,17 +194,15 @@ def new_folder(name: str) -> Path:
     return folder
 
 
-def before_training(recipe: Recipe, seed: int) -> Checkpoint:
+def before_training(prepared: Prepared, seed: int) -> Checkpoint:
     """The recipe's model as a run with `seed` would begin, with the mean and std that it has then.
 
     Raises:
         UserError: its sounds or initial weights cannot be used.
     """
-    clips = select_clips(recipe)
-    initial = inference.resolve(recipe.initial_weights) if recipe.initial_weights else None
-    front_end = _front_end(recipe, clips, initial)
-    seeded = recipe.model_copy(update={"seed": seed})
-    return build_checkpoint(seeded, clips.labels, front_end, initial)[0]
+    seeded = prepared.recipe.model_copy(update={"seed": seed})
+    front_end = _front_end(prepared)
+    return build_checkpoint(seeded, prepared.labels, front_end, prepared.initial)[0]
 
 
 def build_checkpoint(
@@ -191,11 +217,11 @@ def build_checkpoint(
     """
     torch.manual_seed(recipe.seed)
     built = checkpoint.create(
-        recipe.model["name"],
-        model_settings(recipe),
+        recipe.model.name,
+        recipe.model_settings,
         front_end,
         labels,
-        LOSSES[recipe.training.loss].activation,
+        recipe.activation,
         _provenance(recipe),
     )
     if initial is None:
@@ -206,7 +232,7 @@ def build_checkpoint(
     if with_head and initial.labels != labels:
         models.reorder_classes(built.model, [initial.labels.index(label) for label in labels])
     new = {name for name, _ in built.model.named_parameters() if name in kept}
-    if recipe.training.freeze == "backbone" and not new:
+    if isinstance(recipe, TrainRecipe) and recipe.training.freeze == "backbone" and not new:
         raise ConfigError(
             "training.freeze is backbone, but all of the model comes from the initial weights, so "
             "that nothing would learn. Use training.freeze=none."
@@ -214,7 +240,8 @@ def build_checkpoint(
     return built, new
 
 
-def _front_end(recipe: Recipe, clips: Clips, initial: Checkpoint | None) -> AnyFilterbankConfig:
+def _front_end(prepared: Prepared) -> AnyFilterbankConfig:
+    recipe, initial = prepared.recipe, prepared.initial
     front_end = recipe.front_end.fbank()
     if recipe.statistics == "given":
         return front_end
@@ -222,7 +249,7 @@ def _front_end(recipe: Recipe, clips: Clips, initial: Checkpoint | None) -> AnyF
         known = initial.config.front_end
         _check_same_front_end(front_end, known)
         return front_end.model_copy(update={"mean": known.mean, "std": known.std})
-    measured = data.measure_statistics(clips.train, front_end, skip_faulty=True)
+    measured = data.measure_statistics(prepared.train, front_end, skip_faulty=True)
     return front_end.model_copy(update={"mean": measured.mean, "std": measured.std})
 
 
@@ -239,15 +266,6 @@ def _check_same_front_end(front_end: FilterbankConfig, known: FilterbankConfig) 
             )
 
 
-def _variation(recipe: Recipe, trained: Checkpoint) -> Variation:
-    return Variation(
-        data.Augmentation(recipe.augmentation, recipe.front_end.sample_rate),
-        data.Mixup(recipe.mixup),
-        SpecAugment(recipe.masking, trained.fbank.padding_value),
-        FeatureNoise(recipe.feature_noise),
-    )
-
-
 def _save(parts: _Parts, place: Path, record: Record, weights: Weights) -> None:
     trained = parts.checkpoint
     trained.config = trained.config.model_copy(update={"metrics": record})
@@ -255,8 +273,11 @@ def _save(parts: _Parts, place: Path, record: Record, weights: Weights) -> None:
 
 
 def _provenance(recipe: Recipe) -> dict[str, Any]:
-    teacher = {"teacher": _called(recipe.distillation.teacher)} if recipe.distillation else {}
-    more = [f"{_called(each.source)} (share {each.share:g})" for each in recipe.data.more]
+    teacher, more = {}, []
+    if isinstance(recipe, DistillRecipe):
+        teacher = {"teacher": _called(recipe.distillation.teacher)}
+    if isinstance(recipe.data, UnlabelledDataConfig):
+        more = [f"{_called(each.source)} (share {each.share:g})" for each in recipe.data.more]
     return {
         "recipe": recipe.name,
         "seed": recipe.seed,
@@ -277,7 +298,7 @@ def _resolved(recipe: Recipe, trained: Checkpoint) -> dict[str, Any]:
     """The recipe that gives this run again: defaults filled in, mean and std as they were."""
     values = recipe.to_dict()
     values["front_end"] = {"statistics": "given", **trained.config.front_end.to_dict()}
-    values["model"] = {"name": recipe.model["name"], **trained.config.model_settings}
-    if recipe.are_labelled:
+    values["model"] = {"name": recipe.model.name, **trained.config.model_settings}
+    if isinstance(recipe, TrainRecipe):
         values["data"]["labels"] = trained.labels
     return values

@@ -5,15 +5,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from auricle import data
 from auricle.atomic import write_text
 from auricle.config import finite, to_json
 from auricle.data import Manifest
-from auricle.errors import DataError
+from auricle.errors import ConfigError, DataError
 from auricle.evaluation import evaluate
-from auricle.experiment.clips import select_clips
 from auricle.experiment.folder import SCORES_FILE
-from auricle.experiment.recipe import Recipe
+from auricle.experiment.prepared import Prepared
+from auricle.experiment.recipe import Recipe, TrainRecipe
 from auricle.inference import Classifier
 
 METRICS = ("accuracy", "accuracy_interval", "top5_accuracy", "macro_f1", "mAP", "mAUC", "d_prime")
@@ -32,7 +31,7 @@ class Scores:
     correct: list[bool]  # whether that is one of the clip's
 
 
-def score(recipe: Recipe, folder: Path) -> Scores:
+def score(prepared: Prepared, folder: Path) -> Scores:
     """The scores of the run in `folder`, made once and kept there as scores.json.
 
     With a test split the epoch that validated best is scored on it. Otherwise the clips that
@@ -44,8 +43,8 @@ def score(recipe: Recipe, folder: Path) -> Scores:
     """
     path = folder / SCORES_FILE
     if path.exists():
-        return Scores(**json.loads(path.read_text(encoding="utf-8")))
-    name, clips_of, manifest = kept_from_training(recipe)
+        return read_scores(folder)
+    name, clips_of, manifest = kept_from_training(prepared)
     if (folder / "average").exists():  # an early stop may come before the epochs to average
         name = "average"
     evaluation = evaluate(Classifier.load(str(folder / name)), manifest)
@@ -64,17 +63,37 @@ def score(recipe: Recipe, folder: Path) -> Scores:
     return scores
 
 
-def kept_from_training(recipe: Recipe) -> tuple[str, str, Manifest]:
+def read_scores(folder: Path) -> Scores:
+    """The scores that are in the folder of a run.
+
+    Raises:
+        ConfigError: they are damaged.
+    """
+    path = folder / SCORES_FILE
+    try:
+        return Scores(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(
+            f"{path}: not readable as the scores of a run ({error}). Remove it: the run is scored "
+            "again."
+        ) from error
+
+
+def test_split(recipe: Recipe) -> str | None:
+    """The split on which a run of `recipe` is scored when it is finished, if there is one."""
+    return recipe.data.test_split if isinstance(recipe, TrainRecipe) else None
+
+
+def kept_from_training(prepared: Prepared) -> tuple[str, str, Manifest]:
     """The checkpoint to score, what its clips are called, and these clips.
 
     Raises:
         DataError: every clip is trained on.
     """
-    settings = recipe.data
-    if settings.test_split is not None:
-        manifest = data.read(Path(settings.source)).select(settings.test_split)
-        return "best", f"split {settings.test_split}", manifest
-    kept = select_clips(recipe).validation
+    settings, test = prepared.recipe.data, test_split(prepared.recipe)
+    if test is not None:
+        return "best", f"split {test}", prepared.manifest.select(test)
+    kept = prepared.validation
     if kept is None:
         raise DataError(
             f"{settings.source}: every clip is trained on, none is left to score. Give "

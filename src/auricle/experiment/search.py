@@ -26,10 +26,11 @@ from auricle import config
 from auricle.config import Settings
 from auricle.errors import ConfigError, require
 from auricle.experiment.folder import hold
-from auricle.experiment.read import read_recipe
-from auricle.experiment.recipe import Recipe
+from auricle.experiment.prepared import Prepared, Sources, read_recipe
+from auricle.experiment.recipe import TrainRecipe
+from auricle.experiment.repeat import is_repeated
 from auricle.experiment.run import RECIPE_FILE, run
-from auricle.training import LOSSES, Machine
+from auricle.training import Machine
 from auricle.training.losses import Diverged
 
 TRIALS_FILE, BEST_FILE, STUDY_FILE = "trials.csv", "best.yaml", "study.log"
@@ -77,6 +78,7 @@ class Search:
     config: SearchConfig
     base: Path | str  # the recipe
     where: str  # for messages
+    sources: Sources  # what its trials share
 
 
 @dataclass(frozen=True)
@@ -99,17 +101,17 @@ def read_search(source: Path, overrides: list[str] | None = None) -> Search:
         update={"overrides": {**settings.overrides, **_values(overrides or [])}}
     )
     beside = source.parent / settings.recipe
-    search = Search(settings, beside if beside.is_file() else settings.recipe, str(source))
+    base = beside if beside.is_file() else settings.recipe
+    search = Search(settings, base, str(source), Sources())
     for end in (0, -1):
         ends = {key: _end(limits, end) for key, limits in settings.ranges.items()}
-        recipe = _recipe(search, ends)
-        if recipe.folds is not None or recipe.seeds > 1:
+        recipe = _prepared(search, ends).recipe
+        if is_repeated(recipe):
             raise ConfigError(
                 f"{source}: a trial is one run, but the recipe asks for folds or seeds. "
                 "Add overrides: {folds: null, seeds: 1} and data.validation_share or data.fold."
             )
-        sides = (recipe.data.fold, recipe.data.validation_split, recipe.data.validation_share)
-        if all(side is None for side in sides):
+        if not recipe.data.validates:
             raise ConfigError(
                 f"{source}: nothing validates, so no trial is better than another. Give "
                 "data.validation_split, data.validation_share or data.fold."
@@ -143,7 +145,7 @@ def _trials(optuna: Any, search: Search, out: Path, machine: Machine | None) -> 
         trial = study.ask()
         chosen = {key: _suggest(trial, key, limits) for key, limits in _ranges(search)}
         try:
-            found = _run(_recipe(search, chosen), out / f"trial-{trial.number}", machine)
+            found = _run(_prepared(search, chosen), out / f"trial-{trial.number}", machine)
         except Diverged as error:  # an answer, too: not to be tried again when the search goes on
             print(f"trial {trial.number}: {error}", file=sys.stderr)
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
@@ -183,9 +185,10 @@ def _open_study(optuna: Any, search: Search, out: Path) -> Any:
     return study
 
 
-def _run(recipe: Recipe, folder: Path, machine: Machine | None) -> float:
-    best = run(recipe, folder, overwrite=True, machine=machine).best
-    score = best.get(LOSSES[recipe.training.loss].best_by)
+def _run(prepared: Prepared, folder: Path, machine: Machine | None) -> float:
+    best = run(prepared, folder, overwrite=True, machine=machine).best
+    recipe = prepared.recipe
+    score = best.get(recipe.training.score) if isinstance(recipe, TrainRecipe) else None
     return -best["validation_loss"] if score is None else score
 
 
@@ -208,11 +211,11 @@ def _end(limits: RangeConfig, end: int) -> Any:
     return (limits.low, limits.high)[end]
 
 
-def _recipe(search: Search, chosen: dict[str, Any]) -> Recipe:
+def _prepared(search: Search, chosen: dict[str, Any]) -> Prepared:
     words = [f"{key}={json.dumps(value)}" for key, value in search.config.overrides.items()]
     words += [f"{key}={value}" for key, value in chosen.items()]
     try:
-        return read_recipe(search.base, words)
+        return read_recipe(search.base, words, sources=search.sources)
     except ConfigError as error:
         settings = ", ".join(f"{key}={value}" for key, value in chosen.items())
         raise ConfigError(f"{search.where}: with {settings}: {error}") from error

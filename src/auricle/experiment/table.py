@@ -20,9 +20,7 @@ from torch import Tensor
 from auricle import models
 from auricle.errors import require
 from auricle.evaluation.paired import Difference, paired_difference, smallest_difference
-from auricle.experiment.clips import select_clips
 from auricle.experiment.grid import Cell, Grid
-from auricle.experiment.read import model_settings
 from auricle.experiment.scoring import Scores
 from auricle.experiment.speed import SPEEDS_FILE, device_name, speeds
 from auricle.inference.description import multiply_adds
@@ -82,7 +80,7 @@ def rows_of(grid: Grid, scores: dict[str, list[Scores | None]], folder: Path) ->
         folder: keeps the speeds of the cells.
     """
     settings = [_settings(cell) for cell in grid.cells]
-    names = [cell.recipe.model["name"] for cell in grid.cells]
+    names = [cell.prepared.recipe.model.name for cell in grid.cells]
     described = {
         cell.name: (name, each)
         for cell, name, each in zip(grid.cells, names, settings, strict=True)
@@ -195,7 +193,7 @@ def draw(grid: Grid, rows: list[Row], path: Path) -> None:
 
 def _finished_seeds(cell: Cell, found: list[Scores | None]) -> list[list[Scores]]:
     """The scores of each seed whose runs are all finished, fold by fold."""
-    per_seed = len(found) // cell.recipe.seeds
+    per_seed = len(found) // cell.num_seeds
     seeds = [found[start : start + per_seed] for start in range(0, len(found), per_seed)]
     known = [[scores for scores in seed if scores is not None] for seed in seeds]
     return [seed for seed in known if len(seed) == per_seed]
@@ -254,8 +252,8 @@ def _from_matched(
 
 def _settings(cell: Cell) -> dict[str, Any]:
     """All settings of the cell's model, with the classes of its data."""
-    num_classes = len(select_clips(cell.recipe).labels)
-    return {**model_settings(cell.recipe, cell.name), "num_classes": num_classes}
+    num_classes = len(cell.prepared.labels)
+    return {**cell.prepared.recipe.model_settings, "num_classes": num_classes}
 
 
 def _shown(grid: Grid, value: float | None) -> float:

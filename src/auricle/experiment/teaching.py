@@ -8,8 +8,8 @@ from torch.utils.data import DataLoader, Subset
 from auricle import data
 from auricle.checkpoint import Checkpoint
 from auricle.errors import DataError
-from auricle.experiment.clips import Clips, read_teacher
-from auricle.experiment.recipe import Recipe
+from auricle.experiment.prepared import Prepared
+from auricle.experiment.recipe import DistillRecipe
 from auricle.features import FeatureNoise, SpecAugment
 from auricle.progress import counted
 from auricle.training import (
@@ -27,7 +27,7 @@ AT_ONCE = 8  # of them
 
 
 def build_distillation(
-    recipe: Recipe, clips: Clips, trained: Checkpoint, new_parameters: Collection[str]
+    recipe: DistillRecipe, clips: Prepared, trained: Checkpoint, new_parameters: Collection[str]
 ) -> Distillation:
     """The step in which `trained` learns to reproduce the outputs of the recipe's teacher.
 
@@ -38,8 +38,7 @@ def build_distillation(
         DataError: as `_measure`.
     """
     settings = recipe.distillation
-    assert settings is not None  # the caller's condition
-    teacher = Teacher(read_teacher(settings.teacher, recipe.training.loss), settings.has_columns)
+    teacher = Teacher(clips.teacher, settings.has_columns)
     if settings.has_columns:
         Alignment(trained, teacher.checkpoint)  # what cannot be aligned is refused before measuring
     statistics = _measure(recipe, clips, teacher)
@@ -58,7 +57,7 @@ def build_distillation(
     )
 
 
-def _measure(recipe: Recipe, clips: Clips, teacher: Teacher) -> TeacherStatistics:
+def _measure(recipe: DistillRecipe, clips: Prepared, teacher: Teacher) -> TeacherStatistics:
     """How much the teacher's outputs vary, on training clips drawn by the recipe's seed.
 
     Raises:

@@ -12,7 +12,7 @@ from auricle.training.distillation import (
 )
 from auricle.training.losses import LOSSES, Loss
 from auricle.training.machine import Machine
-from auricle.training.optimizer import OptimizerConfig
+from auricle.training.optimizer import LayerwiseOptimizerConfig, OptimizerConfig
 from auricle.training.pretraining import (
     Pretraining,
     PretrainingConfig,
@@ -20,15 +20,17 @@ from auricle.training.pretraining import (
     build_objective,
 )
 from auricle.training.schedule import SCHEDULES
-from auricle.training.settings import TrainingConfig
+from auricle.training.settings import ClassifierTrainingConfig, SupervisedConfig, TrainingConfig
 from auricle.training.supervised import Supervised, Variation
 
 __all__ = [
     "LOSSES",
     "Alignment",
     "SCHEDULES",
+    "ClassifierTrainingConfig",
     "Distillation",
     "DistillationConfig",
+    "LayerwiseOptimizerConfig",
     "Loss",
     "Machine",
     "OptimizerConfig",
@@ -38,6 +40,7 @@ __all__ = [
     "Scenes",
     "TeacherStatistics",
     "Supervised",
+    "SupervisedConfig",
     "Teacher",
     "TrainingConfig",
     "Variation",

@@ -58,10 +58,10 @@ def fit(  # noqa: PLR0913 - what is trained, on what, how, and where it goes
     machine = machine or Machine()
     check(config, machine)
     adapter = Adapter(step, feeds, config, seed, feeds.faults(history.folder))
-    epochs = EpochAverage(*config.average_epochs) if config.average_epochs else None
+    epochs = EpochAverage(*config.epoch_average) if config.epoch_average else None
     leave_at_exit()
     with quiet(), plain_errors(history.folder):
-        moving = MovingAverage(config.average_decay) if config.average_decay else None
+        moving = MovingAverage(config.step_average) if config.step_average else None
         journal = Journal(history, machine, Stop(), moving, epochs)
         callbacks = [ProgressBar(), *([moving] if moving else []), journal]
         options = _options(config, machine, history, feeds.validation is not None)

@@ -29,7 +29,8 @@ class Loss:
 
     function: Callable[[Tensor, Tensor], Tensor]
     activation: Literal["sigmoid", "softmax"]  # logits to scores
-    best_by: str  # the validation metric that chooses the best epoch; larger is better
+    # The validation metric that chooses the best epoch where a recipe names none; larger is better.
+    best_by: Literal["mAP", "accuracy"]
 
 
 # Both take logits (no activation comes before) and probabilities as targets, as mixup needs.

@@ -148,7 +148,7 @@ def _check_settings(machine: Machine, config: TrainingConfig) -> None:
         raise ConfigError(
             "training.precision: 16-mixed needs a CUDA device; use bf16-mixed or 32-true here."
         )
-    if machine.strategy == "fsdp" and (config.average_decay or config.average_epochs):
+    if machine.strategy == "fsdp" and (config.step_average or config.epoch_average):
         raise ConfigError(
             "--strategy fsdp: weights are not averaged where processes share them. Use --strategy "
             "ddp, or leave training.average_decay and training.average_epochs out."

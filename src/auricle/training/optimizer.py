@@ -32,6 +32,11 @@ class OptimizerConfig(Settings):
     # Factor for modules that the initial weights do not have (spec C: "learning rate of new
     # modules", 1 in the HAM paper).
     new_modules_factor: float = Field(default=1.0, gt=0)
+
+
+class LayerwiseOptimizerConfig(OptimizerConfig):
+    """The same with a rate of its own for each layer of a `Model`."""
+
     # The rate of a layer of `Model.layers` is multiplied by this to the power of the layers that
     # follow it; 1: all learn alike. Source: Bao et al. 2022 (BEiT), as released.
     layer_decay: float = Field(default=1.0, gt=0, le=1)
@@ -68,7 +73,8 @@ def build(
 def _rates(model: nn.Module, config: OptimizerConfig, new: Collection[str]) -> dict[str, float]:
     """The learning rate of every parameter, by name."""
     layers = {name: 0 for name, _ in model.named_parameters()}
-    if config.layer_decay < 1:
+    decay = config.layer_decay if isinstance(config, LayerwiseOptimizerConfig) else 1.0
+    if decay < 1:
         if not isinstance(model, Model):
             raise ConfigError(
                 f"training.optimizer.layer_decay: {type(model).__name__} has no layers to decay by."
@@ -77,6 +83,6 @@ def _rates(model: nn.Module, config: OptimizerConfig, new: Collection[str]) -> d
     last = max(layers.values(), default=0)
     factors = {name: config.new_modules_factor if name in new else 1.0 for name in layers}
     return {
-        name: config.learning_rate * factors[name] * config.layer_decay ** (last - layer)
+        name: config.learning_rate * factors[name] * decay ** (last - layer)
         for name, layer in layers.items()
     }

@@ -8,22 +8,22 @@ Steps and epochs are counted from 0. A recipe names a schedule and gives its set
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, Tag
 
-from auricle.config import Settings, from_dict
-from auricle.errors import ConfigError, unknown_name
+from auricle.config import Settings, told_apart_by_name
 
 
 class MultiStepConfig(Settings):
-    """The schedule of AST's authors: a warm-up in stairs, then a factor every few epochs.
+    """Settings of AST's authors' schedule: a warm-up in stairs, then a factor every few epochs.
 
     Their warm-up sets the rate every 50 steps, so that the first 50 steps do not learn.
     Source: their code, YuanGongND/ast, src/traintest.py and the scripts in egs/. It forgets decays
     that fall into the warm-up; here both factors are multiplied.
     """
 
+    name: Literal["multistep"] = "multistep"
     warmup_steps: int = Field(default=0, ge=0)  # AudioSet: 1000
     warmup_update_every: int = Field(default=50, ge=1)  # steps
     start: int = Field(ge=1)  # epochs at the full rate
@@ -32,13 +32,21 @@ class MultiStepConfig(Settings):
 
 
 class WarmupCosineConfig(Settings):
-    """A linear warm-up, then half a cosine down to a fraction of the rate.
+    """Settings of a linear warm-up, then half a cosine down to a fraction of the rate.
 
     Source: Loshchilov and Hutter 2017, without restarts.
     """
 
+    name: Literal["warmup_cosine"] = "warmup_cosine"
     warmup_fraction: float = Field(default=0.1, ge=0, lt=1)  # of all steps
     final_fraction: float = Field(default=0.0, ge=0, le=1)  # of the learning rate
+
+
+ScheduleConfig = Annotated[
+    Annotated[MultiStepConfig, Tag("multistep")]
+    | Annotated[WarmupCosineConfig, Tag("warmup_cosine")],
+    told_apart_by_name("warmup_cosine"),
+]
 
 
 @dataclass(frozen=True)
@@ -71,36 +79,12 @@ def warmup_cosine(config: WarmupCosineConfig, step: int, length: Length) -> floa
     return config.final_fraction + (1 - config.final_fraction) * cosine
 
 
-@dataclass(frozen=True)
-class ScheduleEntry:
-    """The settings of a schedule and its function `(settings, step, length) -> factor`."""
-
-    config: type[Settings]
-    factor: Callable[[Any, int, Length], float]
-
-
-SCHEDULES = {
-    "multistep": ScheduleEntry(MultiStepConfig, multistep),
-    "warmup_cosine": ScheduleEntry(WarmupCosineConfig, warmup_cosine),
+SCHEDULES: dict[str, Callable[[Any, int, Length], float]] = {
+    "multistep": multistep,
+    "warmup_cosine": warmup_cosine,
 }
 
 
-def complete(values: dict[str, Any]) -> dict[str, Any]:
-    """The settings of the named schedule, checked and with the defaults filled in.
-
-    Raises:
-        ConfigError: no or unknown name, unknown key, impossible value.
-    """
-    name = str(values.get("name", ""))
-    if name not in SCHEDULES:
-        raise ConfigError(unknown_name("schedule", name, SCHEDULES))
-    settings = {key: value for key, value in values.items() if key != "name"}
-    return {"name": name, **from_dict(SCHEDULES[name].config, settings, name).to_dict()}
-
-
-def curve(values: dict[str, Any], length: Length) -> Callable[[int], float]:
-    """The schedule that `values` describe as a function of the step."""
-    settings = {key: value for key, value in values.items() if key != "name"}
-    entry = SCHEDULES[values["name"]]
-    config = from_dict(entry.config, settings, values["name"])
-    return lambda step: entry.factor(config, step, length)
+def curve(config: ScheduleConfig, length: Length) -> Callable[[int], float]:
+    """The schedule as a function of the step."""
+    return lambda step: SCHEDULES[config.name](config, step, length)

@@ -1,12 +1,13 @@
-"""The section `training` of a recipe."""
+"""The section `training` of a recipe, for each of its kinds."""
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from auricle.config import Settings
-from auricle.training import schedule
-from auricle.training.optimizer import OptimizerConfig
+from auricle.training.losses import LOSSES
+from auricle.training.optimizer import LayerwiseOptimizerConfig, OptimizerConfig
+from auricle.training.schedule import ScheduleConfig, WarmupCosineConfig
 
 
 class TrainingConfig(Settings):
@@ -18,11 +19,8 @@ class TrainingConfig(Settings):
     # Parts that a process takes its share of a batch in, to need less memory; sums of rounding
     # and what the clips of a part do to each other (mixup) apart, results do not depend on it.
     accumulate: int = Field(default=1, ge=1)
-    # bce: any number of labels a clip; ce: exactly one. Pretraining has a loss of its own.
-    loss: Literal["bce", "ce"] = "bce"
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     optimizer: OptimizerConfig
-    schedule: dict[str, Any] = Field(default={"name": "warmup_cosine"}, validate_default=True)
+    schedule: ScheduleConfig = WarmupCosineConfig()
     # auto: bf16-mixed where the device has instructions for it, else 32-true.
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "32-true"
     gradient_clip: float = Field(default=0.0, ge=0)  # largest norm of the gradient; 0: no limit
@@ -31,22 +29,50 @@ class TrainingConfig(Settings):
     sampling: Literal["shuffle", "balanced", "square_root", "length"] = "shuffle"
     # Clips of a batch are about as long as each other, so that less is computed on padding.
     similar_lengths: bool = False
-    freeze: Literal["none", "backbone"] = "none"  # backbone: only what is new to the weights learns
+    early_stop: int | None = Field(default=None, ge=1)  # epochs without a better one
+    loggers: tuple[Literal["wandb", "mlflow"], ...] = ()  # beside CSV and TensorBoard
+
+    @property
+    def step_average(self) -> float:
+        """Decay of the moving average of the weights over the steps; 0: none."""
+        return 0.0
+
+    @property
+    def epoch_average(self) -> tuple[int, int] | None:
+        """First and last epoch whose weights are averaged, from 1."""
+        return None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                f"accumulate {self.accumulate} does not divide batch_size {self.batch_size}"
+            )
+        return self
+
+
+class ClassifierTrainingConfig(TrainingConfig):
+    """Settings of a run that trains a model with classes: from labels, or from a teacher."""
+
+    loss: Literal["bce", "ce"] = "bce"  # bce: any number of labels a clip; ce: exactly one
     # Decay of an exponential moving average of the weights, which is then what is validated and
     # saved; 0: none.
     average_decay: float = Field(default=0.0, ge=0, lt=1)
     # First and last epoch, from 1, whose weights are averaged into `average/` (AST: the last ones).
     average_epochs: tuple[int, int] | None = None
-    early_stop: int | None = Field(default=None, ge=1)  # epochs without a better one
-    loggers: tuple[Literal["wandb", "mlflow"], ...] = ()  # beside CSV and TensorBoard
 
-    @field_validator("schedule")
-    @classmethod
-    def _complete(cls, values: dict[str, Any]) -> dict[str, Any]:
-        return schedule.complete(values)
+    @property
+    def step_average(self) -> float:
+        """Decay of the moving average of the weights over the steps; 0: none."""
+        return self.average_decay
+
+    @property
+    def epoch_average(self) -> tuple[int, int] | None:
+        """First and last epoch whose weights are averaged, from 1."""
+        return self.average_epochs
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check_average(self) -> Self:
         if self.average_epochs is not None:
             first, last = self.average_epochs
             if not 1 <= first <= last <= self.epochs:
@@ -54,8 +80,22 @@ class TrainingConfig(Settings):
                     f"average_epochs [{first}, {last}] must lie in 1 to {self.epochs}, the first "
                     "not after the last"
                 )
-        if self.batch_size % self.accumulate:
-            raise ValueError(
-                f"accumulate {self.accumulate} does not divide batch_size {self.batch_size}"
-            )
         return self
+
+
+class SupervisedConfig(ClassifierTrainingConfig):
+    """Settings of a run that learns from labels."""
+
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    # What chooses the best epoch; None: mAP with bce, accuracy with ce. Accuracy needs clips of
+    # one label each.
+    best_by: Literal["mAP", "accuracy"] | None = None
+    optimizer: LayerwiseOptimizerConfig
+    # Not by length: a recording with labels is looked through whole for each crop.
+    sampling: Literal["shuffle", "balanced", "square_root"] = "shuffle"
+    freeze: Literal["none", "backbone"] = "none"  # backbone: only what is new to the weights learns
+
+    @property
+    def score(self) -> Literal["mAP", "accuracy"]:
+        """The metric that chooses the best epoch."""
+        return self.best_by or LOSSES[self.loss].best_by

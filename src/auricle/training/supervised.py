@@ -14,7 +14,7 @@ from auricle.evaluation import classification_metrics
 from auricle.models import Model
 from auricle.training.freezing import freeze
 from auricle.training.losses import LOSSES, Diverged, smooth
-from auricle.training.settings import TrainingConfig
+from auricle.training.settings import SupervisedConfig
 from auricle.training.step import Step
 
 
@@ -44,7 +44,7 @@ class Supervised(Step):
         fbank: nn.Module,
         model: Model,
         labels: list[str],
-        config: TrainingConfig,
+        config: SupervisedConfig,
         variation: Variation,
         new_parameters: Collection[str] = (),
     ):
@@ -53,7 +53,7 @@ class Supervised(Step):
         self.model = model
         self.labels = labels
         self.criterion = LOSSES[config.loss]
-        self.best_by = self.criterion.best_by
+        self.best_by = config.score
         self.label_smoothing = config.label_smoothing
         self.variation = nn.ModuleDict(variation._asdict())
         self.new_parameters = frozenset(new_parameters)

@@ -8,8 +8,8 @@ from torch.utils.data import DataLoader, Sampler, SequentialSampler
 
 from auricle import data
 from auricle.checkpoint import Checkpoint
-from auricle.experiment.clips import Clips
-from auricle.experiment.recipe import Recipe
+from auricle.experiment.prepared import Prepared
+from auricle.experiment.recipe import UnlabelledDataConfig
 from auricle.inference import engine
 from auricle.training import Machine
 from auricle.training.sampling import (
@@ -29,23 +29,21 @@ if TYPE_CHECKING:
 ROUNDING = 0.001  # seconds that a clip played faster may lose between two sample rates
 
 
-def clip_feeds(recipe: Recipe, clips: Clips, trained: Checkpoint, machine: Machine) -> "Feeds":
+def clip_feeds(prepared: Prepared, trained: Checkpoint, machine: Machine) -> "Feeds":
     """The clips to train on, in a new order each epoch, and those that validate, in their own."""
     from auricle.training import fit  # here, so that recipes can be read without lightning
 
-    longest = min(
-        engine.longest_samples(trained) / recipe.front_end.sample_rate, clips.longest_seconds
-    )
-    heard = engine.shortest_samples(trained) / recipe.front_end.sample_rate
-    shortest = max(heard, clips.shortest_seconds)
-    labels = clips.labels if clips.are_labelled else None
+    recipe, rate = prepared.recipe, prepared.recipe.front_end.sample_rate
+    longest = min(engine.longest_samples(trained) / rate, prepared.longest_seconds)
+    shortest = max(engine.shortest_samples(trained) / rate, prepared.shortest_seconds)
+    labels = prepared.labels if prepared.are_labelled else None
 
     def feed(manifest: data.Manifest, crop_seconds: float, trains: bool) -> "fit.Feed":
         played = recipe.augmentation.speed if trains else 1.0
         dataset = data.ClipDataset(
             manifest,
             labels,
-            clips.sample_rate,
+            prepared.sample_rate,
             crop_seconds,
             recipe.seed,
             shortest_seconds=shortest * played + ROUNDING * (played > 1),
@@ -64,35 +62,36 @@ def clip_feeds(recipe: Recipe, clips: Clips, trained: Checkpoint, machine: Machi
                 generator=torch.Generator(),
             )
 
-        order = (
-            _order(recipe, clips, dataset, crop_seconds) if trains else SequentialSampler(dataset)
-        )
+        order = _order(prepared, dataset, crop_seconds) if trains else SequentialSampler(dataset)
         return fit.Feed(order, load)
 
-    train = feed(clips.train, min(recipe.data.crop_seconds or longest, longest), trains=True)
-    validation = feed(clips.validation, longest, trains=False) if clips.validation else None
+    train = feed(prepared.train, min(recipe.data.crop_seconds or longest, longest), trains=True)
+    validation = feed(prepared.validation, longest, trains=False) if prepared.validation else None
     return fit.Feeds(train, validation, recipe.data.max_faulty_share)
 
 
-def _order(recipe: Recipe, clips: Clips, dataset: data.ClipDataset, crop_seconds: float) -> Shuffle:
-    training, count = recipe.training, len(dataset)
+def _order(prepared: Prepared, dataset: data.ClipDataset, crop_seconds: float) -> Shuffle:
+    recipe, count = prepared.recipe, len(dataset)
+    training = recipe.training
     wants_seconds = training.similar_lengths or training.sampling == "length"
-    seconds = data.durations(clips.train.clips) if wants_seconds else torch.zeros(count)
-    order = _draws(recipe, clips, dataset, crops_in(seconds, crop_seconds))
+    seconds = data.durations(prepared.train.clips) if wants_seconds else torch.zeros(count)
+    order = _draws(prepared, dataset, crops_in(seconds, crop_seconds))
     if not training.similar_lengths:
         return order
     return SimilarLengths(order, seconds.clamp(max=crop_seconds), training.batch_size)
 
 
-def _draws(recipe: Recipe, clips: Clips, dataset: data.ClipDataset, crops: Tensor) -> Shuffle:
+def _draws(prepared: Prepared, dataset: data.ClipDataset, crops: Tensor) -> Shuffle:
     """Which clips an epoch has; `crops` (N,) says how many fit into each."""
-    sampling, more = recipe.training.sampling, recipe.data.more
+    recipe = prepared.recipe
+    sampling, settings = recipe.training.sampling, recipe.data
     if sampling in WEIGHTS:
-        return Weighted(dataset, recipe.seed, WEIGHTS[sampling](clips.train.table))
+        return Weighted(dataset, recipe.seed, WEIGHTS[sampling](prepared.train.table))
     counts = crops if sampling == "length" else torch.ones_like(crops)
-    if more:
+    if isinstance(settings, UnlabelledDataConfig) and settings.more:
+        more = settings.more
         shares = [1 - sum(each.share for each in more), *(each.share for each in more)]
-        weights = shared_weights(counts, clips.sizes, shares)
+        weights = shared_weights(counts, prepared.sizes, shares)
         return Weighted(dataset, recipe.seed, weights, int(counts.sum()))
     if sampling == "length":
         return Repeated(dataset, recipe.seed, counts)
