@@ -197,7 +197,7 @@ def test_a_recipe_has_the_published_numbers(name, source):
         (masking.frequency_mask, masking.time_mask),
         training.average_epochs,
     ]
-    assert training.schedule == {"warmup_steps": 0, "warmup_update_every": 50, **schedule}
+    assert training.schedule.to_dict() == {"warmup_steps": 0, "warmup_update_every": 50, **schedule}
     assert training.optimizer.name == "adam"
     assert training.optimizer.betas == (0.95, 0.999)
     assert training.optimizer.weight_decay == 5e-7
@@ -226,8 +226,8 @@ def test_fine_tuning_of_asda_has_the_published_numbers(name, source):
     optimizer, schedule = training.optimizer, training.schedule
     assert (optimizer.name, optimizer.betas) == ("adamw", (0.9, 0.95))
     assert (optimizer.weight_decay, optimizer.layer_decay) == (0.05, 0.65)
-    assert schedule["warmup_fraction"] == 0.1
-    assert schedule["final_fraction"] * optimizer.learning_rate == pytest.approx(1e-6)
+    assert schedule.warmup_fraction == 0.1
+    assert schedule.final_fraction * optimizer.learning_rate == pytest.approx(1e-6)
     assert recipe.model.drop_path == 0.1
     assert masking.fill == "mean"  # that of AST's recipes is 0 before the normalisation
     updates, clips = UPDATES_ASDA[name]
@@ -261,7 +261,7 @@ def test_pretraining_has_the_published_numbers(name, utterance, updates, source)
     assert training.epochs * 1.92e6 / 48 == pytest.approx(
         updates, rel=0.01
     )  # clips that are to be had
-    assert training.schedule["warmup_fraction"] == pytest.approx(53_333 / 400e3, abs=1e-4)
+    assert training.schedule.warmup_fraction == pytest.approx(53_333 / 400e3, abs=1e-4)
 
 
 @pytest.mark.parametrize("name", grid_names())

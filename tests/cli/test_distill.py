@@ -174,8 +174,8 @@ def test_a_recipe_without_a_teacher_belongs_to_train(parts):
     result = run(str(path))
     assert result.exit_code == 2
     assert result.stderr == (
-        f"error: {path}: has no section distillation, so it learns from labels: auricle train "
-        f"{path}\n"
+        f"error: {path}: is a recipe for auricle train, not for auricle distill. Use: "
+        f"auricle train {path}\n"
     )
 
 
@@ -184,12 +184,12 @@ def test_a_recipe_of_another_command_is_sent_there_before_its_data_are_read(tmp_
     result = run("pretrain_words_small", "--data", nowhere)
     assert (result.exit_code, result.stderr) == (
         2,
-        "error: pretrain_words_small: has no section distillation, but a section pretraining: "
-        "auricle pretrain pretrain_words_small\n",
+        "error: pretrain_words_small: is a recipe for auricle pretrain, not for auricle distill. "
+        "Use: auricle pretrain pretrain_words_small\n",
     )
     result = CliRunner().invoke(app, ["pretrain", "tagger", "--data", nowhere])
     assert (result.exit_code, result.stderr) == (
         2,
-        "error: tagger: has no section pretraining, but a section distillation: auricle distill "
-        "tagger\n",
+        "error: tagger: is a recipe for auricle distill, not for auricle pretrain. Use: auricle "
+        "distill tagger\n",
     )

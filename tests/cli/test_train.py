@@ -69,6 +69,10 @@ class FakeRecipe:
     name = "pets"
 
 
+class FakePrepared:
+    recipe = FakeRecipe()
+
+
 @pytest.fixture
 def interrupted(tmp_path, monkeypatch):
     """A run that is interrupted after it has saved the given folders."""
@@ -79,8 +83,9 @@ def interrupted(tmp_path, monkeypatch):
                 (out / name).mkdir(parents=True)
             raise error
 
-        monkeypatch.setattr(experiment, "read_recipe", lambda *_: FakeRecipe())
+        monkeypatch.setattr(experiment, "read_recipe", lambda *_: FakePrepared())
         monkeypatch.setattr(experiment, "is_repeated", lambda recipe: False)
+        monkeypatch.setattr(experiment, "test_split", lambda recipe: None)
         monkeypatch.setattr(experiment, "run", stop)
         monkeypatch.chdir(tmp_path)
         return Path("runs/pets-1")
@@ -131,8 +136,9 @@ def test_a_report_without_validation_and_with_many_classes(tmp_path, monkeypatch
     report = experiment.Report(
         tmp_path, best, best, average, seconds=1.0, peak_memory_gb=0.5, **numbers
     )
-    monkeypatch.setattr(experiment, "read_recipe", lambda *_: FakeRecipe())
+    monkeypatch.setattr(experiment, "read_recipe", lambda *_: FakePrepared())
     monkeypatch.setattr(experiment, "is_repeated", lambda recipe: False)
+    monkeypatch.setattr(experiment, "test_split", lambda recipe: None)
     monkeypatch.setattr(experiment, "run", lambda *_: report)
     result = run("pets", "--out", str(tmp_path))
     assert result.stdout.splitlines() == [
@@ -173,8 +179,9 @@ def test_options_reach_the_run(tmp_path, monkeypatch):
         asked.update(out=out, overwrite=overwrite, resume=resume, machine=machine)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(experiment, "read_recipe", lambda *words: FakeRecipe())
+    monkeypatch.setattr(experiment, "read_recipe", lambda *words: FakePrepared())
     monkeypatch.setattr(experiment, "is_repeated", lambda recipe: False)
+    monkeypatch.setattr(experiment, "test_split", lambda recipe: None)
     monkeypatch.setattr(experiment, "run", note)
     (tmp_path / "recipe.yaml").touch()
     machine = ("--device", "cpu", "--devices", "2", "--nodes", "3", "--strategy", "ddp")
@@ -193,7 +200,7 @@ def test_a_recipe_with_seeds_is_repeated(tmp_path, monkeypatch):
         "accuracy": {"mean": 0.5, "std": 0.01},
         "mAP": {"mean": 0.25, "std": None},
     }
-    monkeypatch.setattr(experiment, "read_recipe", lambda *_: FakeRecipe())
+    monkeypatch.setattr(experiment, "read_recipe", lambda *_: FakePrepared())
     monkeypatch.setattr(experiment, "is_repeated", lambda recipe: True)
     monkeypatch.setattr(experiment, "repeat", lambda *_: summary)
     assert run("pets", "--out", str(tmp_path)).stdout.splitlines() == [
@@ -208,7 +215,7 @@ def test_an_interrupted_repeated_recipe_names_the_folder_to_go_on_in(tmp_path, m
     def stopped(*given):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(experiment, "read_recipe", lambda *words: FakeRecipe())
+    monkeypatch.setattr(experiment, "read_recipe", lambda *words: FakePrepared())
     monkeypatch.setattr(experiment, "is_repeated", lambda recipe: True)
     monkeypatch.setattr(experiment, "repeat", stopped)
     result = run("small", "--out", str(tmp_path))

@@ -14,7 +14,7 @@ from auricle import checkpoint, experiment
 from auricle.cli.main import app
 from auricle.config import from_dict
 from auricle.errors import ConfigError, DataWarning, TrainingWarning, UserError
-from auricle.experiment import Recipe, prepare, recipe_from
+from auricle.experiment import Sources, prepare, recipe_from
 from auricle.experiment.pretraining import _Probe
 from auricle.inference import Classifier
 from auricle.training import ProbeDataConfig, pretraining
@@ -226,7 +226,7 @@ def test_a_sound_that_cannot_be_read_is_skipped_wherever_the_mean_is_from(
 
 
 def test_a_model_with_labels_is_a_start_without_a_word_on_its_head(sounds, tmp_path, capsys):
-    front_end = Recipe.model_validate(values(sounds)).front_end.fbank()
+    front_end = recipe(sounds).front_end.fbank()
     settings = {name: value for name, value in MODEL.items() if name != "name"}
     labelled = checkpoint.create("asda", settings, front_end, ["a", "b"], "sigmoid")
     checkpoint.save(labelled, tmp_path / "labelled")
@@ -330,8 +330,8 @@ def test_clips_that_validate_choose_the_epoch_where_no_splits_are_named(sounds, 
     ]
     clips.write_text("\n".join(["path,labels,split", *rows]) + "\n")
     settings = from_dict(ProbeDataConfig, {"source": str(clips)}, "test")
-    begun = experiment.before_training(recipe(sounds), 0)
-    assert _Probe(settings, begun).splits == ("train", "validation")
+    begun = experiment.before_training(prepare(recipe(sounds)), 0)
+    assert _Probe(settings, begun, Sources()).splits == ("train", "validation")
 
 
 def test_a_recipe_before_training_can_be_probed(sounds, tmp_path):
@@ -451,12 +451,20 @@ def test_what_cannot_be_pretrained_is_refused_before_a_sound_is_read(
     assert str(caught.value) == message
 
 
+def other(setting, owners, own):
+    """The message for a setting of another kind of recipe."""
+    return (
+        f"test: {setting} is a setting of recipes for auricle {owners}; this one is for auricle "
+        f"{own}. Leave it out."
+    )
+
+
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
         (
             {"mixup": {"rate": 0.5}},
-            "test: mixup.rate and pretraining cannot be given together; choose one.",
+            other("mixup", "train and distill", "pretrain"),
         ),
         (
             {"distillation": {"teacher": "esc10"}},
@@ -464,9 +472,9 @@ def test_what_cannot_be_pretrained_is_refused_before_a_sound_is_read(
         ),
         (
             {"overlap": {"rate": 0.5}},
-            "test: overlap needs distillation: its scenes have no labels.",
+            other("overlap", "distill", "pretrain"),
         ),
-        ({"seeds": 3}, "test: seeds and pretraining cannot be given together; choose one."),
+        ({"seeds": 3}, other("seeds", "train", "pretrain")),
         (
             {"data": {"source": "x"}, "pretraining": {"probe": {"source": "y"}}},
             "test: pretraining.probe needs clips that validate: data.fold, data.validation_split "
@@ -479,7 +487,7 @@ def test_what_cannot_be_pretrained_is_refused_before_a_sound_is_read(
         (
             {"pretraining": {"objective": {"name": "masked_reconstruction", "hiden_share": 0.5}}},
             "test: pretraining.objective: unknown key 'hiden_share'. Did you mean 'hidden_share'? "
-            "Known: block, decoder, discrimination, hidden_share, name, reconstruction.",
+            "Known: block, chunk, decoder, discrimination, hidden_share, name, reconstruction.",
         ),
         (
             {"pretraining": {"objective": {"decoder": {"kernel": 4}}}},
@@ -503,6 +511,6 @@ def test_the_command_says_what_to_do_next_and_refuses_other_recipes(sounds, tmp_
     refused = CliRunner().invoke(app, ["pretrain", "esc10_ast_small", "--data", str(sounds)])
     assert (refused.exit_code, refused.stderr) == (
         2,
-        "error: esc10_ast_small: has no section pretraining, so it learns from labels: auricle "
-        "train esc10_ast_small\n",
+        "error: esc10_ast_small: is a recipe for auricle train, not for auricle pretrain. Use: "
+        "auricle train esc10_ast_small\n",
     )

@@ -180,7 +180,7 @@ def scores(accuracy: float) -> Scores:
 def test_the_folds_of_a_seed_count_as_one_score(manifest):
     asked = recipe(manifest, {}, folds="all", seeds=2)
     names = [part.name for part in parts(asked)]
-    found = summarize(asked, dict(zip(names, map(scores, (0.5, 0.7, 0.8, 1.0)), strict=True)))
+    found = summarize(dict(zip(names, map(scores, (0.5, 0.7, 0.8, 1.0)), strict=True)), 2)
     assert found["accuracy"]["seeds"] == pytest.approx([0.6, 0.9])
     assert found["accuracy"]["mean"] == pytest.approx(0.75)
     assert found["accuracy"]["std"] == pytest.approx(0.3 / 2**0.5)

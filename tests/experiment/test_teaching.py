@@ -157,22 +157,30 @@ def test_a_student_goes_on_from_weights_of_its_own(teacher, sounds, tmp_path):
         torch.testing.assert_close(after[name], value, atol=1e-6, rtol=0)
 
 
+def other(setting, owner, own):
+    """The message for a setting of another kind of recipe."""
+    return (
+        f"test: {setting} is a setting of recipes for auricle {owner}; this one is for auricle "
+        f"{own}. Leave it out."
+    )
+
+
 REFUSED = [
     (
         {"overlap": {"rate": 0.5}, "distillation": None},
-        "test: overlap needs distillation: its scenes have no labels.",
+        other("overlap", "distill", "train"),
     ),
     (
         {"folds": "all", "data": {"source": "."}},
-        "test: folds and distillation cannot be given together; choose one.",
+        other("folds", "train", "distill"),
     ),
     (
         {"data": {"source": ".", "train_split": "train", "test_split": "test"}},
-        "test: data.test_split and distillation cannot be given together; choose one.",
+        other("data.test_split", "train", "distill"),
     ),
     (
         {"data": {"source": ".", "labels": ["a", "b"]}},
-        "test: data.labels and distillation cannot be given together; choose one.",
+        other("data.labels", "train", "distill"),
     ),
 ]
 

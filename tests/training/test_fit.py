@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, SequentialSampler
 
 from auricle.errors import MissingExtraError, UserError
-from auricle.training import Machine, TrainingConfig, framework
+from auricle.training import Machine, SupervisedConfig, framework
 from auricle.training.fit import Feed, Feeds, fit
 from auricle.training.history import History
 from auricle.training.shuffle import Shuffle
@@ -83,7 +83,7 @@ class Outcome:
         self.toy = toy or Toy()
         self.saved = []
         values = {"epochs": 3, "batch_size": 2, "loss": "ce"}
-        config = TrainingConfig(**{**values, "optimizer": {"learning_rate": 0.1}, **settings})
+        config = SupervisedConfig(**{**values, "optimizer": {"learning_rate": 0.1}, **settings})
         self.data = Numbers()
         train = feed(self.data, Shuffle(self.data, seed))
         validation = feed(Numbers(), SequentialSampler(range(8))) if validate else None

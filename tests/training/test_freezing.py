@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from auricle import models
-from auricle.training import Supervised, TrainingConfig, Variation
+from auricle.training import Supervised, SupervisedConfig, Variation
 from auricle.training.freezing import freeze
 from auricle.training.optimizer import OptimizerConfig, build
 
@@ -62,7 +62,7 @@ def test_modules_without_parameters_stay_in_train_mode():
 
 def test_a_step_in_train_mode_leaves_what_is_frozen_in_eval_mode():
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
-    config = TrainingConfig(
+    config = SupervisedConfig(
         epochs=1, batch_size=2, loss="ce", optimizer={"learning_rate": 0.1}, freeze="backbone"
     )
     variation = Variation(*(nn.Identity() for _ in Variation._fields))

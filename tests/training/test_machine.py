@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from auricle.errors import ConfigError
-from auricle.training import Machine, TrainingConfig
+from auricle.training import Machine, SupervisedConfig
 from auricle.training.fit import Feed, Feeds, fit
 from auricle.training.framework import FSDPStrategy, lightning
 from auricle.training.history import History
@@ -13,9 +13,9 @@ from auricle.training.step import Step
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="refused only without CUDA")
 
 
-def config(**settings) -> TrainingConfig:
+def config(**settings) -> SupervisedConfig:
     values = {"epochs": 1, "batch_size": 12, "loss": "ce", "optimizer": {"learning_rate": 0.1}}
-    return TrainingConfig(**{**values, **settings})
+    return SupervisedConfig(**{**values, **settings})
 
 
 @NO_GPU

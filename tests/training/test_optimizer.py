@@ -6,7 +6,7 @@ from torch import nn
 
 from auricle import models
 from auricle.errors import ConfigError
-from auricle.training.optimizer import OptimizerConfig, build
+from auricle.training.optimizer import LayerwiseOptimizerConfig, OptimizerConfig, build
 
 
 def groups(config: OptimizerConfig, new: tuple[str, ...] = ()) -> list[tuple[float, float, int]]:
@@ -68,7 +68,7 @@ def rates(
 
 
 def test_layers_nearer_to_the_sound_learn_more_slowly():
-    found = rates(OptimizerConfig(learning_rate=1.0, layer_decay=0.5))
+    found = rates(LayerwiseOptimizerConfig(learning_rate=1.0, layer_decay=0.5))
     blocks = [found[f"encoder.blocks.{index}.mlp.expand.weight"] for index in range(3)]
     assert blocks == [0.125, 0.25, 0.5]
     first = ("patches.projection.weight", "prefix_tokens", "positions.grid", "positions.prefix")
@@ -79,7 +79,7 @@ def test_layers_nearer_to_the_sound_learn_more_slowly():
 
 
 def test_of_asda_the_blocks_alone_learn_more_slowly():
-    found = rates(OptimizerConfig(learning_rate=1.0, layer_decay=0.65), model="asda")
+    found = rates(LayerwiseOptimizerConfig(learning_rate=1.0, layer_decay=0.65), model="asda")
     blocks = {f"encoder.blocks.{index}.": 0.65 ** (3 - index) for index in range(3)}
     for name, rate in found.items():
         expected = next((blocks[start] for start in blocks if name.startswith(start)), 1.0)
@@ -88,7 +88,7 @@ def test_of_asda_the_blocks_alone_learn_more_slowly():
 
 def test_layer_decay_of_what_has_no_layers_is_refused():
     with pytest.raises(ConfigError) as caught:
-        build(nn.Linear(2, 2), OptimizerConfig(learning_rate=1.0, layer_decay=0.5))
+        build(nn.Linear(2, 2), LayerwiseOptimizerConfig(learning_rate=1.0, layer_decay=0.5))
     assert str(caught.value) == (
         "training.optimizer.layer_decay: Linear has no layers to decay by."
     )
@@ -96,7 +96,7 @@ def test_layer_decay_of_what_has_no_layers_is_refused():
 
 def test_new_modules_and_layer_decay_multiply():
     name = "encoder.blocks.2.mlp.expand.weight"
-    config = OptimizerConfig(learning_rate=1.0, layer_decay=0.5, new_modules_factor=10)
+    config = LayerwiseOptimizerConfig(learning_rate=1.0, layer_decay=0.5, new_modules_factor=10)
     assert rates(config, (name,))[name] == 5.0
 
 

@@ -2,17 +2,24 @@
 
 import pytest
 
+from auricle.config import Settings, from_dict
 from auricle.errors import ConfigError
-from auricle.training.schedule import Length, complete, curve
+from auricle.training.schedule import (
+    Length,
+    MultiStepConfig,
+    ScheduleConfig,
+    WarmupCosineConfig,
+    curve,
+)
 
-AUDIOSET = {"name": "multistep", "warmup_steps": 1000, "start": 2, "every": 1, "factor": 0.5}
-BALANCED = {"name": "multistep", "warmup_steps": 1000, "start": 10, "every": 5, "factor": 0.5}
-ESC50 = {"name": "multistep", "start": 5, "every": 1, "factor": 0.85}
+AUDIOSET = MultiStepConfig(warmup_steps=1000, start=2, every=1, factor=0.5)
+BALANCED = MultiStepConfig(warmup_steps=1000, start=10, every=5, factor=0.5)
+ESC50 = MultiStepConfig(start=5, every=1, factor=0.85)
 
 
-def at_epochs(values: dict, length: Length, epochs: list[int]) -> list[float]:
+def at_epochs(config: ScheduleConfig, length: Length, epochs: list[int]) -> list[float]:
     """Factors in the last step of the given epochs, counted from 0."""
-    factor = curve(values, length)
+    factor = curve(config, length)
     return [factor((epoch + 1) * length.steps_per_epoch - 1) for epoch in epochs]
 
 
@@ -47,22 +54,20 @@ def test_a_decay_within_the_warm_up_counts():
 
 
 def test_the_cosine_rises_in_a_line_and_falls_to_its_final_fraction():
-    values = {"name": "warmup_cosine", "warmup_fraction": 0.2, "final_fraction": 0.1}
-    factor = curve(values, Length(10, 5))
+    config = WarmupCosineConfig(warmup_fraction=0.2, final_fraction=0.1)
+    factor = curve(config, Length(10, 5))
     steps = [0, 4, 9, 10, 30, 50, 60]
     assert [factor(step) for step in steps] == pytest.approx([0.1, 0.5, 1, 1, 0.55, 0.1, 0.1])
 
 
 def test_a_run_of_one_step_learns():
-    assert curve({"name": "warmup_cosine"}, Length(1, 1))(0) == 1
+    assert curve(WarmupCosineConfig(), Length(1, 1))(0) == 1
 
 
-def test_defaults_are_filled_in():
-    assert complete({"name": "warmup_cosine", "final_fraction": 0.5}) == {
-        "name": "warmup_cosine",
-        "warmup_fraction": 0.1,
-        "final_fraction": 0.5,
-    }
+class Recipe(Settings):
+    """A recipe with a schedule."""
+
+    schedule: ScheduleConfig
 
 
 @pytest.mark.parametrize(
@@ -70,22 +75,21 @@ def test_defaults_are_filled_in():
     [
         (
             {"name": "cosine"},
-            "unknown schedule 'cosine'. Did you mean 'warmup_cosine'? "
+            "test: schedule.name: unknown name 'cosine'. Did you mean 'warmup_cosine'? "
             "Known: multistep, warmup_cosine.",
         ),
-        ({}, "unknown schedule ''. Known: multistep, warmup_cosine."),
         (
             {"name": "multistep", "strat": 2, "start": 2, "factor": 0.5},
-            "multistep: unknown key 'strat'. Did you mean 'start'? "
-            "Known: every, factor, start, warmup_steps, warmup_update_every.",
+            "test: schedule: unknown key 'strat'. Did you mean 'start'? "
+            "Known: every, factor, name, start, warmup_steps, warmup_update_every.",
         ),
         (
             {"name": "multistep", "start": 2, "factor": 1.5},
-            "multistep: factor: Input should be less than or equal to 1, got 1.5.",
+            "test: schedule.factor: Input should be less than or equal to 1, got 1.5.",
         ),
     ],
 )
 def test_a_wrong_schedule_is_refused(values, message):
     with pytest.raises(ConfigError) as caught:
-        complete(values)
+        from_dict(Recipe, {"schedule": values}, "test")
     assert str(caught.value) == message

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from auricle.training import Supervised, TrainingConfig, Variation
+from auricle.training import Supervised, SupervisedConfig, Variation
 from auricle.training.losses import Diverged
 
 LABELS = ["cat", "dog"]
@@ -42,7 +42,7 @@ class Recorded(nn.Module):
 
 
 def step(calls: list, loss: str = "ce", **settings) -> Supervised:
-    config = TrainingConfig(
+    config = SupervisedConfig(
         epochs=1, batch_size=2, loss=loss, optimizer={"learning_rate": 0.1}, **settings
     )
     names = ("augmentation", "mixup", "masking", "noise")
