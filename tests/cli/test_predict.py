@@ -315,3 +315,75 @@ def test_answers_come_while_others_are_worked_on_and_a_reader_may_leave(sound, t
     process.stdout.close()
     err = process.stderr.read()
     assert (process.wait(), err) == (1, "")
+
+
+def test_a_channel_can_be_chosen(predict, sound, tmp_path):
+    stereo = sound("stereo.wav", channels=2)
+    samples, _ = soundfile.read(stereo, dtype="int16")
+    answers = {}
+    for name, channel in (("1", samples[:, 0]), ("2", samples[:, 1])):
+        soundfile.write(tmp_path / "one.wav", channel, RATE)
+        expected = json.loads(predict(tmp_path / "one.wav", "--json").stdout)
+        answer = json.loads(predict(stereo, "--json", "--channel", name).stdout)
+        assert answer["labels"] == expected["labels"]
+        answers[name] = answer["labels"]
+    mixed = json.loads(predict(stereo, "--json", "--channel", "mix").stdout)["labels"]
+    assert mixed == json.loads(predict(stereo, "--json").stdout)["labels"]
+    assert len({json.dumps(each) for each in (*answers.values(), mixed)}) == 3
+
+
+def test_a_channel_that_is_not_there_fails_for_its_file_alone(predict, sound):
+    mono, stereo = sound("mono.wav"), sound("stereo.wav", channels=2)
+    result = predict(mono, stereo, "--channel", 2)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"error: {mono}: has 1 channel, no channel 2. Give a number from 1 to 1, or mix.\n"
+    )
+    assert result.stdout.startswith(str(stereo))
+
+
+@pytest.mark.parametrize("word", ["0", "-1", "left", "1.5", "9" * 30])
+def test_what_is_no_channel_is_refused(predict, sound, word):
+    result = predict(sound("a.wav"), f"--channel={word}")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"error: --channel {word}: give the number of a channel, counted from 1, or mix.\n"
+    )
+
+
+def test_channels_that_cancel_are_no_silence(predict, tmp_path):
+    noise = np.random.default_rng(0).normal(0, 0.1, RATE)
+    soundfile.write(tmp_path / "a.wav", np.stack([noise, -noise], 1), RATE)
+    result = predict(tmp_path / "a.wav", "--json")
+    assert json.loads(result.stdout)["silence"] is False
+    assert result.stderr == (
+        f"warning: {tmp_path / 'a.wav'}: has channels that cancel in their mean. Where they do, "
+        "channel 1 is used alone.\n"
+    )
+    mixed = predict(tmp_path / "a.wav", "--json", "--channel", "mix")
+    assert json.loads(mixed.stdout)["silence"] is True
+
+
+def test_a_dash_is_standard_input(sound, tiny_model, tmp_path):
+    pytest.importorskip("matplotlib")
+    path = sound("a.wav")
+    command = [sys.executable, "-c", "from auricle.cli.main import main; main()", "predict"]
+    command += ["-", "--json", "--model", str(tiny_model), "--device", "cpu"]
+    command += ["--plot", str(tmp_path / "a.png")]
+    with path.open("rb") as file:
+        run = subprocess.run(command, stdin=file, capture_output=True, check=True)
+    with path.open("rb") as file:
+        piped = subprocess.run(command, input=file.read(), capture_output=True, check=True)
+    assert run.stdout == piped.stdout
+    answer = json.loads(run.stdout)
+    assert (answer["file"], answer["duration"]) == ("-", 1.0)
+    assert (tmp_path / "a.png").stat().st_size > 1000
+
+
+def test_an_empty_standard_input_is_one_line(tiny_model):
+    command = [sys.executable, "-c", "from auricle.cli.main import main; main()", "predict"]
+    command += ["-", "--model", str(tiny_model), "--device", "cpu"]
+    run = subprocess.run(command, input=b"", capture_output=True)
+    assert run.stderr.decode() == (
+        "error: standard input: is empty (0 bytes). Copy or record it again.\n"
+    )

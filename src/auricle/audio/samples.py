@@ -76,7 +76,7 @@ def louder_channel(samples: NDArray[Any], mean: NDArray[Any]) -> int | None:
     if float(np.dot(mean, mean)) >= CANCELLING * unrelated:
         return None
     powers = np.square(samples).mean(axis=0)
-    loudest = int(powers.argmax())
+    loudest = int((powers >= 0.999 * powers.max()).argmax())  # of about equal ones the first
     return loudest if powers[loudest] > QUIET else None
 
 

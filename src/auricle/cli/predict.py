@@ -13,6 +13,7 @@ from auricle.cli import options, output
 from auricle.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
+    from auricle.audio import Channel
     from auricle.inference import Classifier, Segment
     from auricle.inference.formats import Format
     from auricle.inference.records import Answer, Part
@@ -57,6 +58,7 @@ def predict(  # noqa: PLR0913 - one parameter for each option
             show_default="mean",
         ),
     ] = None,
+    channel: options.Channel = None,
     device: options.Device = "auto",
 ) -> None:
     """Name what is heard in sound files.
@@ -76,6 +78,7 @@ def predict(  # noqa: PLR0913 - one parameter for each option
       auricle predict dog.wav --model runs/mine/best --plot dog.png
     """
     name = _format_name(format, as_json, as_csv)
+    selected = options.channel_of(channel)
     if name == "csv" and aggregate is not None:
         raise ConfigError(
             "--aggregate has no meaning with --csv, which gives every window lines of its own. "
@@ -94,7 +97,7 @@ def predict(  # noqa: PLR0913 - one parameter for each option
     typer.echo(chosen.header(group), nl=False)
     show = _shower(name, chosen)
     part = partial(_part, classifier, top, group)
-    for sound, segments in zip(sounds, _segments(classifier, sounds), strict=True):
+    for sound, segments in zip(sounds, _segments(classifier, sounds, selected), strict=True):
         with failures.reported(sound):
             if isinstance(segments, UserError):
                 raise segments
@@ -102,7 +105,7 @@ def predict(  # noqa: PLR0913 - one parameter for each option
             answer = records.Answer(sound, model, part(classifier.whole(segments)), windows)
             show(answer)
             if pictures:
-                _draw(classifier, answer, pictures[sound])
+                _draw(classifier, answer, selected, pictures[sound])
     if failures.count:
         raise typer.Exit(1)
 
@@ -120,7 +123,8 @@ class Failures:
             yield
         except UserError as error:
             self.count += 1
-            where = "" if str(error).startswith(str(path)) else f"{path}: "
+            is_named = str(error).startswith((str(path), "standard input"))
+            where = "" if is_named else f"{path}: "
             typer.echo(f"error: {where}{error}", err=True)
 
 
@@ -153,15 +157,17 @@ def _find_sounds(files: list[Path], failures: Failures) -> list[Path]:
 
 
 def _segments(
-    classifier: "Classifier", sounds: list[Path]
+    classifier: "Classifier", sounds: list[Path], channel: "Channel"
 ) -> "Iterator[list[Segment] | UserError]":
     """The windows of each file in turn, or its error; a terminal is told how far it is."""
+    from auricle import audio
     from auricle.inference import windows
 
+    sources = [audio.Selected(sound, channel) for sound in sounds]
     progress = output.Progress()
 
     def watched() -> "Iterator[tuple[int, Segment | UserError]]":
-        for number, outcome in classifier.run_files(sounds):
+        for number, outcome in classifier.run_files(sources):
             if not isinstance(outcome, UserError):
                 progress.update(f"{sounds[number].name}: {outcome.end:.0f} s done")
             yield number, outcome
@@ -206,8 +212,8 @@ def _name_pictures(folder: Path, sounds: list[Path]) -> dict[Path, Path]:
     return pictures
 
 
-def _draw(classifier: "Classifier", answer: "Answer", picture: Path) -> None:
+def _draw(classifier: "Classifier", answer: "Answer", channel: "Channel", picture: Path) -> None:
     from auricle.inference import plot
 
     fbank = classifier.checkpoint.fbank
-    plot.save(answer.file, answer.whole.recognition, fbank, picture)
+    plot.save(answer.file, answer.whole.recognition, fbank, picture, channel)

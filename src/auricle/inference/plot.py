@@ -40,10 +40,16 @@ def check_installed() -> None:
     require("matplotlib.figure", "plot", "drawing")
 
 
-def save(sound: Path, heard: "Recognition", fbank: Filterbank, out: Path) -> None:
+def save(
+    sound: Path,
+    heard: "Recognition",
+    fbank: Filterbank,
+    out: Path,
+    channel: audio.Channel = None,
+) -> None:
     """Draw the sound file `sound` and what was heard in it into the picture `out`.
 
-    Labels below their thresholds are grey.
+    Labels below their thresholds are grey. The `channel` is as in `audio.Selected`.
 
     Raises:
         ConfigError: the picture cannot be written, or its format is unknown.
@@ -56,7 +62,7 @@ def save(sound: Path, heard: "Recognition", fbank: Filterbank, out: Path) -> Non
     left, right = figure.subplots(1, 2, width_ratios=(3, 1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AudioWarning)  # said when the sound was classified
-        image = spectrogram(sound, heard.end, fbank)
+        image = spectrogram(audio.Selected(sound, channel), heard.end, fbank)
     _draw_spectrogram(left, image, heard.end, fbank)
     _draw_labels(right, heard)
     figure.suptitle(sound.name, parse_math=False)
@@ -70,7 +76,7 @@ def save(sound: Path, heard: "Recognition", fbank: Filterbank, out: Path) -> Non
         raise ConfigError(f"{out}: the picture cannot be written ({error}).") from error
 
 
-def spectrogram(sound: Path, seconds: float, fbank: Filterbank) -> Tensor:
+def spectrogram(sound: audio.Source, seconds: float, fbank: Filterbank) -> Tensor:
     """Log-mel values `(M, columns)` of a whole recording, read block by block.
 
     A column is one frame, or the mean of several where a recording has more than MAX_COLUMNS.
@@ -89,7 +95,7 @@ def spectrogram(sound: Path, seconds: float, fbank: Filterbank) -> Tensor:
     return torch.cat(columns).T
 
 
-def _frames(sound: Path, fbank: Filterbank) -> Iterator[Tensor]:
+def _frames(sound: audio.Source, fbank: Filterbank) -> Iterator[Tensor]:
     """Log-mel values `(T, M)` of the recording, part by part.
 
     Where frames stand around their places (EfficientAT), a part ends with its last whole hop.
