@@ -163,3 +163,19 @@ def test_the_default_precision_of_torch_changes_nothing(name, settings, request)
         results.append([*model.state_dict().values(), model.train()(features, counts)])
     for single, double in zip(*results, strict=True):
         torch.testing.assert_close(double, single, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("name", "settings"), CASES)
+@torch.no_grad()
+def test_classes_are_reordered_in_the_last_layer(name, settings):
+    model = built(name, settings, seed=0)
+    features = torch.randn(2, 64, 32)
+    before = model(features)
+    if settings["num_classes"] == 0:
+        with pytest.raises(ConfigError) as caught:
+            model.reorder_classes([0])
+        message = "a model without labels has no logits that could be reordered."
+        assert str(caught.value) == message
+        return
+    model.reorder_classes([2, 0, 1])
+    torch.testing.assert_close(model(features), before[:, [2, 0, 1]], rtol=0, atol=1e-6)

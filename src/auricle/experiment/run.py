@@ -230,7 +230,7 @@ def build_checkpoint(
     positions = recipe.initial_positions
     kept = models.transfer(initial.model, built.model, with_head, positions).kept
     if with_head and initial.labels != labels:
-        models.reorder_classes(built.model, [initial.labels.index(label) for label in labels])
+        built.model.reorder_classes([initial.labels.index(label) for label in labels])
     new = {name for name, _ in built.model.named_parameters() if name in kept}
     if isinstance(recipe, TrainRecipe) and recipe.training.freeze == "backbone" and not new:
         raise ConfigError(

@@ -25,7 +25,6 @@ from auricle.models.transfer import (
     InitialPositions,
     TransferReport,
     adapt_positions,
-    reorder_classes,
     transfer,
 )
 
@@ -107,6 +106,5 @@ __all__ = [
     "build",
     "build_ham_ast",
     "configure",
-    "reorder_classes",
     "transfer",
 ]

@@ -16,23 +16,25 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from auricle.models.differential_attention import DifferentialConfig, check_heads
-from auricle.models.encoder import Encoder, PostNormBlock, initialize_linear_layers
+from auricle.models.encoder import (
+    Encoder,
+    PostNormBlock,
+    build_head,
+    initialize_linear_layers,
+)
 from auricle.models.model import (
     SIZES,
     Part,
     PatchTransformer,
     TransformerConfig,
     build_block,
-    build_head,
-    check_mels,
-    check_shortest,
+    check_clips,
 )
 from auricle.models.patches import (
     PatchEmbedding,
     SinCosPositions,
     TimeMajorLayout,
     check_patches,
-    grid_length,
 )
 
 ASDA_SIZES: dict[str, dict[str, Any]] = {
@@ -47,7 +49,6 @@ class ASDAConfig(TransformerConfig):
     EAT is `differential: null` with `mlp_ratio: 4`.
     """
 
-    patch: tuple[int, int] = (16, 16)  # mel bins, frames; patches do not overlap
     mlp_ratio: float = Field(3.5, gt=0)
     readout: Literal["cls", "patch_mean"] = "cls"
     differential: DifferentialConfig | None = DifferentialConfig()
@@ -63,25 +64,11 @@ class ASDAConfig(TransformerConfig):
         return self
 
     @property
-    def shortest_frames(self) -> int:
-        """One patch."""
-        return self.patch[1]
-
-    @property
     def summary(self) -> tuple[str, str]:
         """Its sizes, then what it reads, each in a few words."""
         attention = "softmax" if self.differential is None else "differential"
-        return (
-            f"width {self.width}, depth {self.depth}, heads {self.num_heads}, "
-            f"{attention} attention",
-            f"{self.patch[0]} x {self.patch[1]} patches, {self.num_mels} mel bins, "
-            f"{self.max_frames} frames",
-        )
-
-    @property
-    def rows(self) -> int:
-        """Rows of the patch grid: steps along frequency."""
-        return self.num_mels // self.patch[0]
+        sizes = f"width {self.width}, depth {self.depth}, heads {self.num_heads}"
+        return f"{sizes}, {attention} attention", self.reads()
 
 
 class ASDA(PatchTransformer):
@@ -94,7 +81,7 @@ class ASDA(PatchTransformer):
         super().__init__()
         self.config: ASDAConfig = config
         width = config.width
-        columns = config.stored_columns or config.max_frames // config.patch[1]
+        columns = config.stored_columns or config.columns
         self.prefix_tokens = nn.Parameter(torch.randn(1, width))
         self.patches = PatchEmbedding(width, config.patch, config.patch)
         self.positions = SinCosPositions(config.rows, columns, width, config.stored_columns > 0)
@@ -108,8 +95,7 @@ class ASDA(PatchTransformer):
     def patchify(
         self, features: Tensor, frame_counts: Tensor | None = None
     ) -> tuple[Tensor, TimeMajorLayout]:
-        check_mels(features, self.config)
-        check_shortest(features, frame_counts, self.config.patch[1])
+        check_clips(features, frame_counts, self.config, is_limited=False)
         grid = self.patches(features)
         columns = grid.shape[2]
         counts = self.patches.column_counts(frame_counts, features.shape[1])
@@ -121,11 +107,6 @@ class ASDA(PatchTransformer):
         cls = self.prefix_tokens.expand(len(patches), -1, -1)
         normed: Tensor = self.context_norm(torch.cat([cls, patches], dim=1))
         return normed
-
-    def num_tokens(self, frames: int) -> int:
-        """Length of the sequence for a clip of `frames` frames, cls included."""
-        patch = self.config.patch[1]
-        return 1 + self.config.rows * grid_length(frames, patch, patch)
 
     def layers(self) -> list[list[Part]]:
         # Parity: layer decay slows the blocks alone, as EAT is fine-tuned.

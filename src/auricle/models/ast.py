@@ -14,15 +14,20 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from auricle.models.differential_attention import check_heads
-from auricle.models.encoder import Encoder, EncoderBlock, initialize_linear_layers
+from auricle.models.encoder import (
+    Encoder,
+    EncoderBlock,
+    build_head,
+    initialize_linear_layers,
+)
 from auricle.models.model import (
     ColumnGrid,
     Part,
     PatchTransformer,
     Readout,
+    Side,
     TransformerConfig,
     build_block,
-    build_head,
     check_clips,
 )
 from auricle.models.patches import (
@@ -30,18 +35,14 @@ from auricle.models.patches import (
     Positions,
     TokenLayout,
     check_patches,
-    grid_length,
     leave_out,
     stem_factor,
 )
 
-Side = tuple[int, int]
-
 
 class ASTConfig(TransformerConfig):
-    """Settings of AST. Pairs are (mel bins, frames). The defaults are AST-base for AudioSet."""
+    """Settings of AST; the defaults are AST-base for AudioSet."""
 
-    patch: Side = (16, 16)
     stride: Side = (10, 10)
     # Channels of 3x3 convolutions before the patches, each of which halves both axes; (): none.
     stem: tuple[Annotated[int, Field(ge=1)], ...] = ()
@@ -63,29 +64,15 @@ class ASTConfig(TransformerConfig):
         return self
 
     @property
-    def shortest_frames(self) -> int:
-        """One patch."""
-        return self.patch[1]
+    def steps(self) -> Side:
+        """From one patch to the next."""
+        return self.stride
 
     @property
     def summary(self) -> tuple[str, str]:
         """Its sizes, then what it reads, each in a few words."""
-        (high, long), (down, along) = self.patch, self.stride
-        return (
-            f"width {self.width}, depth {self.depth}, heads {self.num_heads}",
-            f"{high} x {long} patches, stride {down} x {along}, {self.num_mels} mel bins, "
-            f"{self.max_frames} frames",
-        )
-
-    @property
-    def rows(self) -> int:
-        """Rows of the patch grid: steps along frequency."""
-        return grid_length(self.num_mels, self.patch[0], self.stride[0])
-
-    @property
-    def columns(self) -> int:
-        """Columns of the position grid: steps along time in the longest clip."""
-        return grid_length(self.max_frames, self.patch[1], self.stride[1])
+        sizes = f"width {self.width}, depth {self.depth}, heads {self.num_heads}"
+        return sizes, self.reads(f"stride {self.stride[0]} x {self.stride[1]}, ")
 
 
 class AST(PatchTransformer):
@@ -134,7 +121,7 @@ class AST(PatchTransformer):
         self, features: Tensor, frame_counts: Tensor | None = None
     ) -> tuple[Tensor, TokenLayout]:
         config = self.config
-        check_clips(features, frame_counts, config, self.patches)
+        check_clips(features, frame_counts, config)
         grid = self.patches(features)[:, :, : config.columns]
         counts = self.patches.column_counts(frame_counts, features.shape[1])
         layout = TokenLayout(config.num_prefix_tokens, config.rows, grid.shape[2], counts)
@@ -151,11 +138,6 @@ class AST(PatchTransformer):
         for stage in self.after_norm.values():
             tokens = stage(tokens, layout)
         return tokens
-
-    def num_tokens(self, frames: int) -> int:
-        """Length of the sequence for a clip of `frames` frames, prefix tokens included."""
-        columns = grid_length(frames, self.config.patch[1], self.config.stride[1])
-        return self.config.num_prefix_tokens + self.config.rows * columns
 
     def layers(self) -> list[list[Part]]:
         before: list[Part] = [self.patches, self.prefix_tokens, self.positions]

@@ -1,6 +1,6 @@
-"""The transformer encoder that every model here is a variation of.
+"""The transformer encoder that every model here is a variation of, and its head.
 
-Shapes: B clips, N tokens, D width, H heads, K width of a head (D = H * K).
+Shapes: B clips, N tokens, D width, H heads, K width of a head (D = H * K), C classes.
 """
 
 from collections.abc import Callable
@@ -177,6 +177,23 @@ class Encoder(nn.Module):
             tokens, change = block.trace(tokens, mask)
             changes.append(change)
         return tokens, changes
+
+
+class Head(nn.Module):
+    """LayerNorm, then one linear layer: `(B, D)` to `(B, C)`."""
+
+    def __init__(self, width: int, num_classes: int, norm_epsilon: float):
+        super().__init__()
+        self.norm = nn.LayerNorm(width, eps=norm_epsilon)
+        self.linear = nn.Linear(width, num_classes)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        return self.linear(self.norm(embeddings))
+
+
+def build_head(width: int, num_classes: int, norm_epsilon: float) -> nn.Module:
+    """A head for `num_classes` classes; for 0 of them one that passes embeddings on."""
+    return Head(width, num_classes, norm_epsilon) if num_classes else nn.Identity()
 
 
 def initialize_linear_layers(module: nn.Module) -> None:

@@ -18,6 +18,7 @@ from auricle.models.patches import PatchEmbedding, TokenLayout, grid_length
 from auricle.padding import deviation_over, inside, mean_over
 
 Part = nn.Module | nn.Parameter
+Side = tuple[int, int]
 Readout = Literal["prefix_mean", "cls", "patch_mean"]
 
 # The published sizes. Source: Touvron et al. 2021 (DeiT), table 1; AST takes all three (Gong et al.
@@ -117,12 +118,26 @@ class Model(nn.Module, ABC):
         Raises:
             ConfigError: there is no classifier.
         """
-        layers = [layer for layer in self.head.modules() if isinstance(layer, nn.Linear)]
-        if not layers:
-            raise ConfigError("a model without labels has no logits that could be scaled.")
-        last = layers[-1]
+        last = self._classifier("scaled")
         last.weight.mul_(scale[:, None].to(last.weight))
         last.bias.mul_(scale.to(last.bias)).add_(shift.to(last.bias))
+
+    @torch.no_grad()
+    def reorder_classes(self, order: list[int]) -> None:
+        """Let logit `i` be what logit `order[i]` was.
+
+        Raises:
+            ConfigError: there is no classifier.
+        """
+        for parameter in self._classifier("reordered").parameters():
+            parameter.copy_(parameter[order])
+
+    def _classifier(self, purpose: str) -> nn.Linear:
+        """The last linear layer of the head."""
+        layers = [layer for layer in self.head.modules() if isinstance(layer, nn.Linear)]
+        if not layers:
+            raise ConfigError(f"a model without labels has no logits that could be {purpose}.")
+        return layers[-1]
 
     @abstractmethod
     def num_tokens(self, frames: int) -> int:
@@ -181,50 +196,78 @@ def check_mels(features: Tensor, config: ModelConfig) -> None:
         )
 
 
-def check_shortest(features: Tensor, frame_counts: Tensor | None, patch: int) -> None:
-    """Refuse clips of less than one patch; nothing is checked while tracing.
-
-    Raises:
-        AudioError: a clip has fewer than `patch` frames.
-    """
-    if torch.compiler.is_compiling() or features.is_meta:
-        return
-    shortest = features.shape[1] if frame_counts is None else int(frame_counts.min())
-    if shortest < patch:
-        raise AudioError(
-            f"a clip has {shortest} frames, one patch needs {patch}: "
-            "give a longer clip, or fill it up (front_end.padding.frames)."
-        )
-
-
 def check_clips(
-    features: Tensor, frame_counts: Tensor | None, config: ModelConfig, patches: PatchEmbedding
+    features: Tensor, frame_counts: Tensor | None, config: "PatchConfig", is_limited: bool = True
 ) -> None:
     """Refuse clips that do not fit the patches and the positions; no lengths while tracing.
+
+    Args:
+        is_limited: whether the positions end at `max_frames`.
 
     Raises:
         AudioError: a clip is shorter than one patch.
         ConfigError: a clip is longer than the model's positions or has other mel bins.
     """
-    patch, stride = patches.patch[1], patches.stride[1]
     check_mels(features, config)
-    check_shortest(features, frame_counts, patch)
     if torch.compiler.is_compiling() or features.is_meta:
         return
+    shortest = features.shape[1] if frame_counts is None else int(frame_counts.min())
     longest = features.shape[1] if frame_counts is None else int(frame_counts.max())
-    if grid_length(longest, patch, stride) > grid_length(config.max_frames, patch, stride):
+    if shortest < config.patch[1]:
+        raise AudioError(
+            f"a clip has {shortest} frames, one patch needs {config.patch[1]}: "
+            "give a longer clip, or fill it up (front_end.padding.frames)."
+        )
+    if is_limited and config.columns_of(longest) > config.columns:
         raise ConfigError(
             f"a clip has {longest} frames, the model's positions end at "
             f"{config.max_frames}: cut it into windows, as Classifier does."
         )
 
 
-class TransformerConfig(ModelConfig):
-    """Settings of an encoder. The defaults are those of ViT-base."""
+class PatchConfig(ModelConfig):
+    """Settings of a model that cuts features into patches. Pairs are (mel bins, frames)."""
 
     num_classes: int = Field(527, ge=0)
     num_mels: int = Field(128, ge=1)
     max_frames: int = Field(1024, ge=1)
+    patch: Side = (16, 16)
+
+    @property
+    def steps(self) -> Side:
+        """From one patch to the next: where `stride` is no setting, patches do not overlap."""
+        return self.patch
+
+    @property
+    def shortest_frames(self) -> int:
+        """One patch."""
+        return self.patch[1]
+
+    @property
+    def rows(self) -> int:
+        """Rows of the patch grid: steps along frequency."""
+        return grid_length(self.num_mels, self.patch[0], self.steps[0])
+
+    @property
+    def columns(self) -> int:
+        """Columns of the patch grid of the longest clip: steps along time."""
+        return self.columns_of(self.max_frames)
+
+    def columns_of(self, frames: int) -> int:
+        """Columns of the patch grid of a clip of `frames` frames."""
+        return grid_length(frames, self.patch[1], self.steps[1])
+
+    def reads(self, stride: str = "") -> str:
+        """What the model reads, in a few words for `summary`."""
+        high, long = self.patch
+        return (
+            f"{high} x {long} patches, {stride}{self.num_mels} mel bins, {self.max_frames} frames"
+        )
+
+
+class TransformerConfig(PatchConfig):
+    """Settings of an encoder. The defaults are those of ViT-base."""
+
     width: int = Field(768, ge=1)
     depth: int = Field(12, ge=1)
     num_heads: int = Field(12, ge=1)
@@ -315,6 +358,10 @@ class PatchTransformer(Model):
         mask = layout.attention_mask(patches.device)
         return self.encoder.trace(self.with_prefix(patches), mask)[1]
 
+    def num_tokens(self, frames: int) -> int:
+        """Length of the sequence for a clip of `frames` frames, prefix tokens included."""
+        return len(self.prefix_tokens) + self.config.rows * self.config.columns_of(frames)
+
     def residual_outputs(self) -> list[list[nn.Module]]:
         return self.encoder.residual_outputs()
 
@@ -328,23 +375,6 @@ def build_block(kind: type[EncoderBlock], config: TransformerConfig, index: int)
     return kind(
         config.width, attention, config.mlp_ratio, config.norm_epsilon, config.dropout, drop_path
     )
-
-
-class Head(nn.Module):
-    """LayerNorm, then one linear layer: `(B, D)` to `(B, C)`."""
-
-    def __init__(self, width: int, num_classes: int, norm_epsilon: float):
-        super().__init__()
-        self.norm = nn.LayerNorm(width, eps=norm_epsilon)
-        self.linear = nn.Linear(width, num_classes)
-
-    def forward(self, embeddings: Tensor) -> Tensor:
-        return self.linear(self.norm(embeddings))
-
-
-def build_head(width: int, num_classes: int, norm_epsilon: float) -> nn.Module:
-    """A head for `num_classes` classes; for 0 of them one that passes embeddings on."""
-    return Head(width, num_classes, norm_epsilon) if num_classes else nn.Identity()
 
 
 def _prefix_mean(tokens: Tensor, layout: TokenLayout) -> Tensor:

@@ -19,12 +19,17 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from auricle.models.encoder import DropPath, FeedForward, attend, initialize_linear_layers
-from auricle.models.model import READOUTS, Model, ModelConfig, Part, build_head, check_clips
-from auricle.models.patches import PatchEmbedding, TokenLayout, check_patches, grid_length
+from auricle.models.encoder import (
+    DropPath,
+    FeedForward,
+    attend,
+    build_head,
+    initialize_linear_layers,
+)
+from auricle.models.model import READOUTS, Model, Part, PatchConfig, Side, check_clips
+from auricle.models.patches import PatchEmbedding, TokenLayout, check_patches
 from auricle.padding import inside
 
-Side = tuple[int, int]  # (rows, columns)
 GROWTH = 2  # of the width and the number of heads from stage to stage
 
 # The last stage is as wide as the AST of the same name; depths, heads: see `docs/multiscale.md`.
@@ -35,13 +40,10 @@ MULTISCALE_SIZES: dict[str, dict[str, Any]] = {
 }
 
 
-class MultiscaleASTConfig(ModelConfig):
+class MultiscaleASTConfig(PatchConfig):
     """Settings of Multiscale AST. The defaults are the base size for AudioSet."""
 
-    num_classes: int = Field(527, ge=0)  # 0: no head, the model is a start for training
-    num_mels: int = Field(128, ge=1)
-    max_frames: int = Field(1024, ge=1)  # longest clip that has positions
-    patch: Side = (16, 8)  # mel bins x frames
+    patch: Side = (16, 8)
     stride: Side = (8, 4)
     width: int = Field(96, ge=1)  # of the first stage; twice as much in each further one
     num_heads: int = Field(1, ge=1)  # likewise
@@ -74,31 +76,19 @@ class MultiscaleASTConfig(ModelConfig):
         return self
 
     @property
-    def shortest_frames(self) -> int:
-        """One patch."""
-        return self.patch[1]
+    def steps(self) -> Side:
+        """From one patch to the next."""
+        return self.stride
 
     @property
     def summary(self) -> tuple[str, str]:
         """Its sizes, then what it reads, each in a few words."""
-        (high, long), (down, along) = self.patch, self.stride
         growth = GROWTH ** (len(self.depths) - 1)
-        return (
+        sizes = (
             f"width {self.width} to {self.width * growth}, depth {sum(self.depths)} in "
-            f"{len(self.depths)} stages, heads {self.num_heads} to {self.num_heads * growth}",
-            f"{high} x {long} patches, stride {down} x {along}, {self.num_mels} mel bins, "
-            f"{self.max_frames} frames",
+            f"{len(self.depths)} stages, heads {self.num_heads} to {self.num_heads * growth}"
         )
-
-    @property
-    def rows(self) -> int:
-        """Rows of the first grid: steps along frequency."""
-        return grid_length(self.num_mels, self.patch[0], self.stride[0])
-
-    @property
-    def columns(self) -> int:
-        """Columns of the first grid: steps along time in the longest clip."""
-        return grid_length(self.max_frames, self.patch[1], self.stride[1])
+        return sizes, self.reads(f"stride {self.stride[0]} x {self.stride[1]}, ")
 
 
 class MultiscaleAST(Model):
@@ -126,7 +116,7 @@ class MultiscaleAST(Model):
             ConfigError: the features are longer than the positions or have other mel bins.
         """
         config = self.config
-        check_clips(features, frame_counts, config, self.patches)
+        check_clips(features, frame_counts, config)
         grid = self.patches(features)[:, :, : config.columns]
         counts = self.patches.column_counts(frame_counts, features.shape[1])
         layout = TokenLayout(0, config.rows, grid.shape[2], counts)
@@ -136,8 +126,7 @@ class MultiscaleAST(Model):
 
     def num_tokens(self, frames: int) -> int:
         """Tokens of the last stage, over which the embedding is the mean."""
-        columns = grid_length(frames, self.config.patch[1], self.config.stride[1])
-        layout = TokenLayout(0, self.config.rows, columns, None)
+        layout = TokenLayout(0, self.config.rows, self.config.columns_of(frames), None)
         for step in self.config.pooling:
             layout = pooled_layout(layout, step)
         return layout.num_patches

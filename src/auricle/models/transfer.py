@@ -70,13 +70,6 @@ def transfer(
     return TransferReport(copied, tuple(adapted), kept)
 
 
-@torch.no_grad()
-def reorder_classes(model: nn.Module, order: list[int]) -> None:
-    """Let output `i` of a model be what output `order[i]` was; all else stays."""
-    for parameter in model.get_submodule("head.linear").parameters():
-        parameter.copy_(parameter[order])
-
-
 def _attention_hint(names: list[str]) -> str:
     """Which setting brings the kind of attention that `names` are of."""
     if any(".attention.query_key_value." in name for name in names):
