@@ -153,7 +153,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--sets", type=int, default=400, help="test sets of each kind")
     sets = parser.parse_args().sets
-    print("| test sets | mAP of many clips | on average | bootstrap | jackknife | mAUC | | F1 | |")
+    print(
+        "| | mAP: of many clips | on average | bootstrap | jackknife | mAUC: bootstrap | jackknife "
+        "| F1: bootstrap | jackknife |"
+    )
     print("|---|---|---|---|---|---|---|---|---|")
     for kind in KINDS:
         rows = intervals_hold_the_average(kind, sets)
@@ -166,7 +169,10 @@ def main() -> None:
         for points in (0, 1, 3):
             shares = differences_hold_nothing(seeds, points, sets)
             cells = [f"{100 * share:.0f} %" for share in shares]
-            print(f"| {seeds} | {points} points | {' | '.join(cells)} |", flush=True)
+            print(
+                f"| {seeds} | {points} point{'s' * (points != 1)} | {' | '.join(cells)} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -267,3 +267,23 @@ def test_an_evaluation_that_comes_to_nothing_leaves_no_folder(run, manifest, mod
     manifest.write_text(manifest.read_text().replace("silence", "howl"))
     assert CliRunner().invoke(app, [*words, "--out", str(deep)]).exit_code == 2
     assert not deep.parent.exists()
+
+
+def test_clips_that_the_model_was_trained_on_are_warned_of(model, manifest, run, tmp_path):
+    result, metrics, _ = run("--split", "test")
+    assert (metrics["trained_on"], result.stderr) == (None, "")  # its provenance does not say
+    trained = checkpoint.load(model)
+    train = data.read(manifest).select("train")
+    trained.config.provenance[data.TRAINED_ON] = data.fingerprints(train)
+    checkpoint.save(trained, tmp_path / "trained")
+    words = ["evaluate", str(tmp_path / "trained"), "--data", str(manifest), "--device", "cpu"]
+    result = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "all")])
+    assert result.stderr == (
+        f"warning: {tmp_path / 'trained'}: trained on 3 of these 8 clips, by their names. The "
+        "numbers do not say how well it does on other sound: choose clips that it was not trained "
+        "on (--split, --fold).\n"
+    )
+    assert json.loads((tmp_path / "all" / "metrics.json").read_text())["trained_on"] == 3
+    result = CliRunner().invoke(app, [*words, "--split", "test", "--out", str(tmp_path / "test")])
+    assert result.stderr == ""
+    assert json.loads((tmp_path / "test" / "metrics.json").read_text())["trained_on"] == 0

@@ -43,12 +43,16 @@ def ensemble(  # noqa: PLR0913 - one parameter for each option
     from rich.console import Console
 
     from auricle.evaluation import report
-    from auricle.evaluation.evaluate import evaluate_ensemble
+    from auricle.evaluation.evaluate import evaluate_ensemble, warn_of_trained_clips
     from auricle.inference import Ensemble  # here, so that --help does not wait for torch
+    from auricle.inference.engine import TorchEngine
 
     with report.prepared(out):
         manifest = judging.clips_asked_for(data, split, fold, without)
         loaded = Ensemble.load(models, device, weight)
+        for name, member in zip(loaded.names, loaded.members, strict=True):
+            if isinstance(member.engine, TorchEngine):
+                warn_of_trained_clips(name, member.engine.checkpoint.config.provenance, manifest)
         with judging.counting(len(manifest.clips)) as progress:
             evaluation, members = evaluate_ensemble(loaded, manifest, batch_size, progress)
         asked = {"model": f"ensemble of {', '.join(models)}", "data": str(data), "split": split}

@@ -60,8 +60,9 @@ def evaluate(  # noqa: PLR0913 - one parameter for each option
     from pathlib import Path
 
     from auricle import checkpoint
-    from auricle.evaluation import evaluate as evaluate_clips
     from auricle.evaluation import report
+    from auricle.evaluation.evaluate import evaluate as evaluate_clips
+    from auricle.evaluation.evaluate import warn_of_trained_clips
     from auricle.evaluation.zero_shot import by_class, evaluate_zero_shot
     from auricle.inference import Classifier, resolve  # here, so that --help waits for no torch
 
@@ -70,8 +71,11 @@ def evaluate(  # noqa: PLR0913 - one parameter for each option
         # Thresholds can only be stored in a folder of our own.
         found = checkpoint.load(Path(model)) if calibrate else resolve(model)
         classifier = Classifier(found, device)
-        asked: dict[str, Any] = {"model": model, "data": str(data), "split": split, "fold": fold}
-        asked["without"] = without or []
+        asked: dict[str, Any] = {
+            **{"model": model, "data": str(data), "split": split, "fold": fold},
+            "without": without or [],
+            "trained_on": warn_of_trained_clips(model, found.config.provenance, manifest),
+        }
         decisions = list(found.config.thresholds) if found.config.thresholds else None
         judge: Callable[..., Evaluation] = partial(evaluate_clips, classifier)
         if classes is not None:

@@ -5,16 +5,17 @@ Shapes: B clips of a batch, N clips, K members of an ensemble, C classes.
 
 import difflib
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from auricle.data import Clip, Manifest
+from auricle.data import Clip, Manifest, trained_on
 from auricle.data.manifest import group_of
-from auricle.errors import NAMES_SHOWN, DataError, unknown_name
+from auricle.errors import NAMES_SHOWN, DataError, DataWarning, unknown_name
 from auricle.evaluation import bootstrap
 from auricle.evaluation.bootstrap import (
     Interval,
@@ -161,6 +162,24 @@ def check_known(manifest: Manifest, labels: Sequence[str]) -> None:
         f"labels: {', '.join(named)}{more}. Correct them, leave their clips out with --without, or "
         "say with `auricle evaluate --classes` which of the model's labels they are."
     )
+
+
+def warn_of_trained_clips(name: str, provenance: Mapping[str, Any], clips: Manifest) -> int | None:
+    """Warn (`DataWarning`) where a model was trained on clips that it is to be evaluated on.
+
+    Returns:
+        how many they are by their names (`data.trained_on`); None where the provenance of the model
+        does not say what it was trained on.
+    """
+    count = trained_on(provenance, clips)
+    if count:
+        text = (
+            f"{name}: trained on {count} of these {len(clips.clips)} clips, by their names. The "
+            "numbers do not say how well it does on other sound: choose clips that it was not "
+            "trained on (--split, --fold)."
+        )
+        warnings.warn(text, DataWarning, stacklevel=2)
+    return count
 
 
 def targets_of(clips: Sequence[Clip], labels: Sequence[str]) -> Tensor:

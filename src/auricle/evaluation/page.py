@@ -41,6 +41,7 @@ ALL_LABELS = {  # key of all_labels in metrics.json: what it means
     "recognised": "such a label reaches its threshold",
     "nothing_recognised": "no label does",
 }
+ASKED = ("model", "data", "split", "fold", "without", "trained_on")
 CLASS_COLUMNS = {  # key of a class's row: title
     "label": "class",
     "clips": "clips",
@@ -133,7 +134,7 @@ def _cell(value: Any) -> str:
 
 
 def _asked(record: dict[str, Any]) -> str:
-    keys = ("model", "data", "split", "fold", "without", "num_clips", "num_failed", "auricle")
+    keys = [*ASKED, "num_clips", "num_failed", "auricle"]
     values = {key: record[key] for key in keys if record.get(key) not in (None, [])}
     return _table(("", ""), [(key, str(value)) for key, value in values.items()])
 
