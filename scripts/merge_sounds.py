@@ -74,14 +74,13 @@ def main() -> None:
     report_found(sounds, found, arguments.out)
     groups = {sounds[index].group for index in found}
     kept = [index for index, sound in enumerate(sounds) if sound.group not in groups]
-    pairs = [(first, second) for first, second, _ in prints.pairs(prints)]
     logits, labels = teacher_logits(sounds, arguments.teacher, arguments.out)
     probabilities = torch.from_numpy(logits).float().sigmoid().numpy()
     splits = divide(
         [sounds[index] for index in kept], kinds_of(probabilities[kept], labels), arguments.seed
     )
     split_of = {index: splits[sounds[index].source] for index in kept}
-    shared = across(pairs, split_of)
+    shared = across(shared_recordings(prints, split_of), split_of)
     rows = [
         (
             str(sounds[index].path),
@@ -94,7 +93,7 @@ def main() -> None:
         if index not in shared
     ]
     write(arguments.out / "manifest.csv", MANIFEST, rows)
-    summary(sounds, split_of, shared, len(pairs))
+    summary(sounds, split_of, shared)
 
 
 def read_arguments() -> argparse.Namespace:
@@ -256,6 +255,15 @@ def divide(sounds: list[Sound], kinds: NDArray[np.float32], seed: int) -> dict[s
     return {name: ("train", "validation", "test")[best[place[name]]] for name in names}
 
 
+def shared_recordings(prints: Fingerprints, split_of: dict[int, str]) -> list[tuple[int, int]]:
+    """Pairs of a held-out clip and any other that share a recording."""
+    everything = list(split_of)
+    held = [index for index in everything if split_of[index] != "train"]
+    pairs = prints.subset(held).pairs(prints.subset(everything))
+    named = ((held[first], everything[second]) for first, second, _ in pairs)
+    return [pair for pair in named if pair[0] != pair[1]]
+
+
 def across(pairs: Iterable[tuple[int, int]], split_of: dict[int, str]) -> set[int]:
     """Held-out clips that share a recording with a clip of another part.
 
@@ -276,11 +284,9 @@ def hours(sounds: Iterable[Sound]) -> float:
     return sum(sound.seconds for sound in sounds) / 3600
 
 
-def summary(
-    sounds: list[Sound], split_of: dict[int, str], shared: set[int], num_pairs: int
-) -> None:
+def summary(sounds: list[Sound], split_of: dict[int, str], shared: set[int]) -> None:
     """Print clips, hours and sources of each part."""
-    print(f"{num_pairs} pairs share a recording; {len(shared)} held-out clips left out for that")
+    print(f"{len(shared)} held-out clips left out: they share a recording with another part")
     for split in ("train", "validation", "test"):
         chosen = [
             sounds[index]

@@ -16,7 +16,7 @@ import argparse
 import hashlib
 import io
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,14 @@ class Fingerprints:
             np.split(stored["levels"], np.cumsum(stored["frames"])[:-1]),
             np.split(stored["onsets"], by_clip),
             np.split(stored["descriptions"], by_clip),
+        )
+
+    def subset(self, chosen: Sequence[int]) -> "Fingerprints":
+        """The fingerprints of some of the clips, in this order."""
+        return Fingerprints(
+            [self.levels[index] for index in chosen],
+            [self.onsets[index] for index in chosen],
+            [self.descriptions[index] for index in chosen],
         )
 
     def pairs(self, others: "Fingerprints") -> Iterator[tuple[int, int, float]]:
