@@ -125,7 +125,7 @@ def read_folder(folder: Path) -> list[Sound]:
     with (folder / "clips.csv").open(newline="", encoding="utf-8") as file:
         return [
             Sound(
-                folder / row["path"],
+                (folder / row["path"]).resolve(),
                 f"{row['repository']}/{row['recording_group']}",
                 f"github:{row['repository']}",
                 float(row["seconds"]),

@@ -38,7 +38,7 @@ FLOOR = 1e-5  # of the loudest moment of a band's clip: 50 dB below it
 REACH = 4  # frames to either side in which an onset is the steepest: eight a second at most
 BEFORE, WINDOW = 3, 24  # frames of a description before its onset, and of all of it
 ORDERS = (12, 9)  # of the cosine transform: over the bands, and over time
-ALIKE = 0.72  # product of two descriptions from which on the clips are compared
+ALIKE = 0.88  # product of two descriptions from which on the clips are compared
 AROUND = 62  # frames to either side of an onset that are compared: a second
 JITTER = 2  # frames by which onsets of copies may be apart
 LEAST_FRAMES = 24  # that two clips must share, or all of them, to be one recording
@@ -223,8 +223,10 @@ def likeness(
     pairs = [pair for pair in shifted if pair is not None]
     if not pairs:
         return 0.0
-    best = max(pairs, key=lambda pair: _correlation(*pair))
-    return min(_correlation(*best), _correlation(*map(_without_largest, best)) + DETAIL)
+    alike, best = max(((_correlation(*pair), pair) for pair in pairs), key=lambda each: each[0])
+    if alike <= SAME:
+        return alike
+    return min(alike, _correlation(*map(_without_largest, best)) + DETAIL)
 
 
 def _patches(
