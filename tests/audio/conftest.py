@@ -59,12 +59,17 @@ def encode_media(tmp_path) -> Callable[..., bytes]:
     """The bytes of a container that PyAV writes; `samples` are `(frames,)` or `(frames, 2)`."""
     av = pytest.importorskip("av")
 
-    def make(samples, sample_rate: int, container="mp4", codec="aac", **settings) -> bytes:
+    def make(
+        samples, sample_rate: int, container="mp4", codec="aac", title="", **settings
+    ) -> bytes:
         planes = np.atleast_2d(samples.T).astype(np.float32)
         layout = "mono" if len(planes) == 1 else "stereo"
         path = tmp_path / "encoded"
         with av.open(path, "w", format=container, options=settings) as file:
+            file.metadata["title"] = title
             track = file.add_stream(codec, rate=sample_rate, layout=layout)
+            if codec == "wmav2":
+                track.bit_rate = 64_000
             frame = av.AudioFrame.from_ndarray(
                 np.ascontiguousarray(planes), format="fltp", layout=layout
             )

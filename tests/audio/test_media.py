@@ -19,6 +19,15 @@ CONTAINERS = [  # muxer of FFmpeg, codec, rate, suffix, format
     ("matroska", "pcm_s16le", 22050, ".mka", "MATROSKA pcm_s16le"),
     ("matroska", "wavpack", 96000, ".mka", "MATROSKA wavpack"),
     ("mov", "pcm_s24le", 16000, ".mov", "MP4 pcm_s24le"),
+    ("3gp", "aac", 16000, ".3gp", "MP4 aac"),
+    ("asf", "wmav2", 44100, ".wma", "ASF wmav2"),
+    ("wv", "wavpack", 44100, ".wv", "WV wavpack"),
+    ("tta", "tta", 44100, ".tta", "TTA tta"),
+    ("ac3", "ac3", 48000, ".ac3", "AC3 ac3"),
+    ("avi", "pcm_s16le", 44100, ".avi", "AVI pcm_s16le"),
+    ("flv", "aac", 44100, ".flv", "FLV aac"),
+    ("mpegts", "aac", 48000, ".m2ts", "MPEGTS aac"),
+    ("mpeg", "mp2", 48000, ".mpg", "MPEG mp2"),
 ]
 
 
@@ -67,9 +76,12 @@ def test_blocks_are_load_in_parts(sine, encode_media):
     assert torch.equal(torch.cat(blocks), audio.load(content, 16000))
 
 
-def test_a_missing_extra_is_named_with_its_install_line(monkeypatch, tmp_path, sine, encode_media):
+@pytest.mark.parametrize(("container", "codec"), [("mp4", "aac"), ("asf", "wmav2")])
+def test_a_missing_extra_is_named_with_its_install_line(
+    monkeypatch, tmp_path, sine, encode_media, container, codec
+):
     path = tmp_path / "a.m4a"
-    path.write_bytes(encode_media(sine(16000), 16000))
+    path.write_bytes(encode_media(sine(16000), 16000, container, codec))
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingExtraError) as caught:
         audio.load(path, 16000)
@@ -132,6 +144,64 @@ def test_a_whole_file_gives_no_warning(
 ):
     audio.load(encode_media(sine(rate, 3.21), rate, container, codec), 16000)
     assert not recwarn.list
+
+
+@pytest.mark.parametrize("container", ["mp4", "ipod", "mov", "matroska", "webm", "asf", "flv"])
+def test_a_tag_that_is_not_utf_8_is_no_reason_to_stop(sine, encode_media, recwarn, container):
+    codec = {"webm": "libopus", "asf": "wmav2"}.get(container, "aac")
+    content = encode_media(sine(48000), 48000, container, codec, title="Cafe Cafe")
+    damaged = content.replace(b"Cafe", b"Caf\xe9").replace(b"C\0a\0f\0e", b"C\0a\0f\0\xd8")
+    assert damaged != content
+    assert torch.equal(audio.load(damaged, 16000), audio.load(content, 16000))
+    assert audio.probe(damaged) == audio.probe(content)
+    assert not recwarn.list
+
+
+def test_an_unknown_codec_is_one_line(sine, encode_media):
+    content = encode_media(sine(16000), 16000, "matroska", "aac").replace(b"A_AAC", b"A_QQQ")
+    with pytest.raises(AudioError) as caught:
+        audio.load(content, 16000)
+    assert str(caught.value) == (
+        "<bytes>: its sound has an encoding that FFmpeg cannot decode here. Export it as WAV or "
+        "FLAC."
+    )
+
+
+def test_a_stream_without_a_rate_is_one_line(sine, encode_media):
+    content = encode_media(sine(16000), 16000, "avi", "pcm_s16le")
+    place = content.index((16000).to_bytes(4, "little"), content.index(b"strf"))
+    with pytest.raises(AudioError) as caught:
+        audio.load(content[:place] + bytes(4) + content[place + 4 :], 16000)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("<bytes>: ")
+
+
+def test_a_damaged_packet_does_not_end_the_sound(encode_media):
+    noise = 0.3 * np.random.default_rng(0).uniform(-1, 1, 16000 * 20)
+    content = bytearray(encode_media(noise, 16000, "adts", "aac"))
+    middle = len(content) // 2
+    content[middle : middle + 3000] = bytes(3000)
+    with pytest.warns(AudioWarning, match="is cut short or damaged. 1[789]"):
+        assert len(audio.load(bytes(content), 16000)) > 17 * 16000
+
+
+def test_a_second_mp4_behind_the_first_is_said(sine, encode_media):
+    content = encode_media(sine(16000), 16000)
+    with pytest.warns(AudioWarning) as caught:
+        waveform = audio.load(content + content, 16000)
+    assert torch.equal(waveform, audio.load(content, 16000))
+    assert str(caught[0].message) == (
+        f"<bytes>: {len(content)} bytes follow the end that its header tells, and are not used."
+    )
+
+
+@pytest.mark.parametrize(("container", "kind"), [("adts", "AAC aac"), ("mpegts", "MPEGTS aac")])
+@pytest.mark.parametrize("cut", [1, 333, 2001])
+def test_a_stream_that_begins_inside_a_frame_is_read(encode_media, recwarn, container, kind, cut):
+    noise = 0.3 * np.random.default_rng(0).uniform(-1, 1, 16000 * 10)
+    content = encode_media(noise, 16000, container, "aac")[cut:]
+    assert audio.probe(content).format == kind
+    assert 9 * 16000 < len(audio.load(content, 16000)) < 11 * 16000
 
 
 def test_a_playlist_is_not_followed(tmp_path, sine, encode):

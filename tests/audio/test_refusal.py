@@ -331,7 +331,8 @@ def test_an_ogg_cut_short_gives_what_there_is(file, encode, subtype):
     torch.testing.assert_close(waveform, audio.load(content, 16000)[: len(waveform)])
 
 
-def test_a_damaged_flac_gives_what_comes_before_the_damage(encode):
+def test_a_damaged_flac_gives_what_comes_before_the_damage(encode, monkeypatch):
+    monkeypatch.setattr("auricle.audio.media.is_installed", lambda: False)
     samples = np.random.default_rng(0).uniform(-1, 1, 500_000)
     content = bytearray(encode(samples, 16000, "FLAC"))
     middle = len(content) // 2
@@ -339,6 +340,22 @@ def test_a_damaged_flac_gives_what_comes_before_the_damage(encode):
     waveform, _ = load_with_warning(bytes(content))
     assert 230_000 < len(waveform) < 250_000
     np.testing.assert_allclose(waveform, samples[: len(waveform)], atol=2**-15)
+
+
+def test_with_pyav_a_damaged_flac_gives_what_comes_behind_the_damage_too(encode):
+    pytest.importorskip("av")
+    samples = np.random.default_rng(0).uniform(-1, 1, 500_000)
+    content = bytearray(encode(samples, 16000, "FLAC"))
+    middle = len(content) // 2
+    content[middle : middle + 5000] = bytes(5000)
+    waveform, message = load_with_warning(bytes(content))
+    assert len(waveform) == 500_000
+    np.testing.assert_allclose(waveform[:240_000], samples[:240_000], atol=2**-15)
+    np.testing.assert_allclose(waveform[-200_000:], samples[-200_000:], atol=2**-15)
+    assert message == (
+        "<bytes>: is cut short or damaged. 31.250 s can be read and are used. Copy it again to "
+        "have all of it."
+    )
 
 
 @pytest.mark.parametrize("container", PROMISING)

@@ -2,7 +2,9 @@
 
 import warnings
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import soxr
@@ -42,6 +44,12 @@ class Decoder:
     pieces: Iterator[Samples]
 
 
+class Rescue(Protocol):
+    """Opens a sound with another decoder, from `start` on, in seconds."""
+
+    def __call__(self, *, start: float) -> AbstractContextManager[Decoder]: ...
+
+
 def without_first(pieces: Iterator[Samples], frames: int) -> Iterator[Samples]:
     """`pieces` without their first `frames` frames, for what cannot be sought in."""
     for piece in pieces:
@@ -72,6 +80,15 @@ def warn_incomplete(name: str, seconds: float, promised: float | None) -> None:
     warnings.warn(
         f"{name}: is cut short or damaged. {seconds:.3f} s{header} can be read and are used. "
         "Copy it again to have all of it.",
+        AudioWarning,
+        stacklevel=2,
+    )
+
+
+def warn_rest(name: str, size: str) -> None:
+    """Warn that a part of a file, of a `size` as in "12 bytes", lies behind the sound in it."""
+    warnings.warn(
+        f"{name}: {size} follow the end that its header tells, and are not used.",
         AudioWarning,
         stacklevel=2,
     )

@@ -21,6 +21,7 @@ from auricle.audio.decoding import (
     TOLERANCE_SECONDS,
     AudioInfo,
     Decoder,
+    Rescue,
     resampled,
     warn_incomplete,
     without_first,
@@ -64,8 +65,12 @@ class _SequentialFile(soundfile.SoundFile):
 
 
 @contextmanager
-def decode(source: OpenSource, start: float = 0.0) -> Iterator[Decoder]:
+def decode(
+    source: OpenSource, start: float = 0.0, rescue: Rescue | None = None
+) -> Iterator[Decoder]:
     """Open `source` with libsndfile; its pieces begin `start` seconds into the sound.
+
+    Where damage ends them early, `rescue` goes on from there, in seconds.
 
     Raises:
         AudioError: it is no sound file that libsndfile knows, or its header is damaged.
@@ -77,8 +82,9 @@ def decode(source: OpenSource, start: float = 0.0) -> Iterator[Decoder]:
         yield _joined(source, links, start)
         return
     with _open(source, links[0]) as file:
-        first = round(start * file.samplerate)
-        yield Decoder(_info(file, links[0]), _pieces_from(first, file, source.name, links[0]))
+        link = replace(links[0], rescue=rescue)
+        pieces = _pieces_from(round(start * file.samplerate), file, source.name, link)
+        yield Decoder(_info(file, link), pieces)
 
 
 def _joined(source: OpenSource, links: list[Link], start: float) -> Decoder:
@@ -196,6 +202,10 @@ def _pieces(file: soundfile.SoundFile, name: str, link: Link, first: int = 0) ->
             break
         read += len(piece)
         yield piece
+    if not is_whole and link.rescue is not None:
+        with suppress(AudioError), link.rescue(start=read / file.samplerate) as sound:
+            yield from sound.pieces
+            return
     log = file.extra_info
     ends = not (link.is_cut or END_IS_MISSING.search(log))
     promised = link.promised or _promised_seconds(file, log) if ends else None

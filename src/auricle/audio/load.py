@@ -6,7 +6,7 @@ Shapes: S samples.
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import soxr
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from auricle.audio import libsndfile, media
-from auricle.audio.decoding import AudioInfo, Decoder, resampled, warn_incomplete
+from auricle.audio.decoding import AudioInfo, Decoder, resampled
 from auricle.audio.samples import Downmix, Samples
 from auricle.audio.source import OpenSource, Source, opened
 from auricle.errors import AudioError
@@ -173,29 +173,23 @@ def _chosen(file: OpenSource, start: float, stack: ExitStack) -> Decoder:
     container = media.container_of(file.head)
     if container:
         return stack.enter_context(media.decode(file, container, start))
-    other = media.container_of(file.head, media.OTHERS) if media.is_installed() else None
+    other = media.container_of(file.head, media.OTHERS)
+    rescue = None
+    if other == "flac" and media.is_installed():
+        rescue = partial(media.decode, file, other, is_damaged=True)
     try:
-        return stack.enter_context(libsndfile.decode(file, start))
+        return stack.enter_context(libsndfile.decode(file, start, rescue))
     except AudioError as error:
-        if other is None:
+        is_damaged = not OTHER_CODEC.search(str(error))
+        other = other or media.container_inside(file.stream)
+        if other is None or (other in media.OTHERS and not media.is_installed()):
             raise
         refusal = error
-    file.stream.seek(0)
     try:
-        sound = stack.enter_context(media.decode(file, other, start))
+        is_damaged = is_damaged and other in media.OTHERS
+        return stack.enter_context(media.decode(file, other, start, is_damaged))
     except AudioError:
         raise refusal from None
-    return replace(sound, pieces=_warning_of(str(refusal), file.name, sound))
-
-
-def _warning_of(reason: str, name: str, sound: Decoder) -> Iterator[Samples]:
-    """The pieces of what libsndfile refused; a warning unless its codec was the `reason`."""
-    frames = 0
-    for piece in sound.pieces:
-        frames += len(piece)
-        yield piece
-    if not OTHER_CODEC.search(reason):
-        warn_incomplete(name, frames / sound.info.sample_rate, None)
 
 
 def _mono(file: OpenSource, sound: Decoder, start: float) -> Iterator[Samples]:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
+from typing import Any, BinaryIO
 
 from auricle.audio.decoding import (
     PIECE_VALUES,
@@ -13,11 +13,15 @@ from auricle.audio.decoding import (
     AudioInfo,
     Decoder,
     warn_incomplete,
+    warn_rest,
     without_first,
 )
 from auricle.audio.samples import Samples
 from auricle.audio.source import OpenSource
 from auricle.errors import AudioError, missing_extra
+
+MOST_SEARCHED = 2**16  # bytes before the first frame of a stream that begins inside one
+CONFIRMED = 4  # frames in a row that make a stream
 
 CONTAINERS = {  # FFmpeg's name: how it begins; libsndfile does not read these
     "mp4": rb"....(?:ftyp|moov|mdat|wide|pnot)",  # M4A, MP4, 3GP and QuickTime
@@ -66,22 +70,44 @@ def container_of(head: bytes, containers: dict[str, bytes] = CONTAINERS) -> str 
     return None
 
 
+def container_inside(stream: BinaryIO) -> str | None:
+    """FFmpeg's name of a stream that begins inside a frame: cut out of a longer one."""
+    stream.seek(0)
+    text = stream.read(MOST_SEARCHED)
+    if re.match(rb".{0,191}?(?:\x47.{187}){4}\x47", text, re.DOTALL):
+        return "mpegts"
+    for match in re.finditer(CONTAINERS["aac"], text):
+        place = match.start()
+        for _ in range(CONFIRMED):
+            header = text[place : place + 6]
+            if len(header) < 6 or not re.match(CONTAINERS["aac"], header):
+                break
+            place += (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
+        else:
+            return "aac"
+    return None
+
+
 def is_installed() -> bool:
     """Whether there is PyAV."""
     return importlib.util.find_spec("av") is not None
 
 
 @contextmanager
-def decode(source: OpenSource, container: str, start: float = 0.0) -> Iterator[Decoder]:
+def decode(
+    source: OpenSource, container: str, start: float = 0.0, is_damaged: bool = False
+) -> Iterator[Decoder]:
     """Open the first sound of `source`, whose container has FFmpeg's name `container`.
 
-    Its pieces begin `start` seconds into the sound; what lies before is decoded all the same.
+    Its pieces begin `start` seconds into the sound; what lies before is decoded all the same. Of
+    what `is_damaged` all that can be read is given, with a warning.
 
     Raises:
         AudioError: the container is damaged, has no sound in it, or one that FFmpeg cannot decode.
         MissingExtraError: PyAV is not installed.
     """
     av = _import_av(source.name)
+    source.stream.seek(0)
     try:
         # Security: FFmpeg is told the container, since some that it would guess (playlists)
         # make it open other files and addresses.
@@ -93,7 +119,7 @@ def decode(source: OpenSource, container: str, start: float = 0.0) -> Iterator[D
         promised = _duration(file, sound)
         form = f"{container.upper()} {sound.codec.name}"
         info = AudioInfo(sound.rate, sound.channels, promised, form, _is_exact(sound))
-        pieces = _pieces(av, source.name, sound, info)
+        pieces = _pieces(av, source, sound, info, is_damaged)
         yield Decoder(info, without_first(pieces, round(start * sound.rate)))
 
 
@@ -143,29 +169,66 @@ def _is_exact(sound: Any) -> bool:
     return file.format.name != "aac" and bool(is_known)
 
 
-def _pieces(av: ModuleType, name: str, sound: Any, info: AudioInfo) -> Iterator[Samples]:
+def _pieces(
+    av: ModuleType, source: OpenSource, sound: Any, info: AudioInfo, is_damaged: bool
+) -> Iterator[Samples]:
     """Samples as float32, at the rate and channels of `info` whatever the codec gives."""
     # Speed: gathering frames of 1024 samples saves a fifth of the time for M4A.
     size = max(1, PIECE_VALUES // info.num_channels)
     convert = av.AudioResampler("fltp", sound.layout, info.sample_rate, frame_size=size)
-    decoded = sound.container.decode(sound)
-    read, failure, is_over = 0, None, False
-    while not is_over:
+    failures: list[Exception] = []
+    read = 0
+    for frame in _frames(av, sound, failures):
         try:
-            frame = next(decoded, None)
             converted = convert.resample(frame)
-        except (av.FFmpegError, ValueError) as error:  # ValueError: the channels have changed
-            frame, failure = None, error
-            converted = convert.resample(None)
+        except ValueError as error:  # the channels have changed
+            failures.append(error)
+            break
         for part in converted:
             read += part.samples
             yield part.to_ndarray().T  # (frames, channels)
-        is_over = frame is None
-    if failure and not read:
-        raise AudioError(_damaged(name, _reason(failure))) from failure
+    if failures and not read:
+        raise AudioError(_damaged(source.name, _reason(failures[0]))) from failures[0]
     seconds = read / info.sample_rate
-    promised = info.duration if info.is_exact else None
     # Containers count what codecs drop at the ends, up to two frames of 1024 samples.
-    tolerance = TOLERANCE_SECONDS + 2 * 1024 / info.sample_rate
-    if failure or (promised is not None and seconds < promised - tolerance):
-        warn_incomplete(name, seconds, promised)
+    least = seconds + TOLERANCE_SECONDS + 2 * 1024 / info.sample_rate
+    promised = info.duration if info.is_exact and (info.duration or 0) > least else None
+    if failures or is_damaged or promised is not None:
+        warn_incomplete(source.name, seconds, promised)
+    if info.format.startswith("MP4") and (rest := _another(source.stream)):
+        warn_rest(source.name, f"{rest} bytes")
+
+
+def _frames(av: ModuleType, sound: Any, failures: list[Exception]) -> Iterator[Any]:
+    """The frames of all packets that can be decoded, and None, which ends a resampler."""
+    packets = sound.container.demux(sound)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError as error:
+            failures.append(error)
+            packet = None
+        if packet is None:
+            break
+        try:
+            frames = packet.decode()
+        except av.FFmpegError as error:
+            failures.append(error)
+            continue
+        yield from frames
+    yield None
+
+
+def _another(file: BinaryIO) -> int:
+    """Bytes of an MP4 from where a second file begins in it; 0 where there is none."""
+    size = file.seek(0, 2)
+    position = 0
+    while 0 <= position < size - 8:
+        file.seek(position)
+        head = file.read(16)
+        if position and head[4:8] == b"ftyp":
+            return size - position
+        length = int.from_bytes(head[:4], "big")
+        length = int.from_bytes(head[8:16], "big") if length == 1 else length
+        position = position + length if length >= 8 else size  # 0: up to the end of the file
+    return 0

@@ -13,6 +13,7 @@ from itertools import accumulate
 from typing import BinaryIO
 
 from auricle.audio import mpeg, ogg
+from auricle.audio.decoding import Rescue
 from auricle.audio.source import OpenSource
 
 TAGS = re.compile(rb"ID3|TAG|APETAGEX|LYRICS|[ -~]{4}.{4}", re.DOTALL)  # or a further chunk
@@ -95,6 +96,7 @@ class Link:
         note: for a warning, once the link has been decoded.
         frames: of an MP3 that does not tell its length.
         is_cut: whether its end is missing.
+        rescue: another decoder, for what follows damage.
     """
 
     stream: Spliced | None = None
@@ -102,6 +104,7 @@ class Link:
     note: str = ""
     frames: int | None = None
     is_cut: bool = False
+    rescue: Rescue | None = None
 
 
 def links(source: OpenSource) -> list[Link]:
