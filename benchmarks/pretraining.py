@@ -26,7 +26,7 @@ import torch
 from measures import peak_gigabytes, seconds_of
 
 from auricle import models
-from auricle.training.self_distillation import SelfDistillation, SelfDistillationConfig
+from auricle.training.objectives import SelfDistillation, SelfDistillationConfig
 
 FRAMES_A_SECOND = 100
 ROLES = ("step", "passes")

@@ -36,8 +36,8 @@ from auricle.experiment.read import parse
 from auricle.experiment.recipe import PretrainRecipe
 from auricle.experiment.run import build_checkpoint
 from auricle.training import optimizer
+from auricle.training.objectives import SelfDistillation
 from auricle.training.pretraining import Pretraining
-from auricle.training.self_distillation import SelfDistillation
 
 RECIPE_SECONDS = 10  # of a clip of AudioSet, for which the recipes have 1024 frames
 DTYPES = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}

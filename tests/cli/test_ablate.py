@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from auricle.cli.main import app
 from auricle.experiment import grid
-from auricle.training.stopping import Terminated
+from auricle.training.machine import Terminated
 
 RECIPE = """
 data: {source: clips.csv, workers: 0, train_split: train, validation_split: test}

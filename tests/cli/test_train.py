@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from auricle import experiment
 from auricle.cli.main import app
 from auricle.training import Machine
-from auricle.training.stopping import Terminated
+from auricle.training.machine import Terminated
 
 
 def run(*words: str):

@@ -15,7 +15,7 @@ from auricle.experiment import grid as grid_module
 from auricle.experiment import table as table_module
 from auricle.experiment.speed import device_name
 from auricle.experiment.table import rows_of
-from auricle.training.losses import Diverged
+from auricle.training.settings import Diverged
 
 RECIPE = """
 data: {source: clips.csv, workers: 0}

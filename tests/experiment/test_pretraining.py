@@ -19,7 +19,7 @@ from auricle.experiment.pretraining import _Probe
 from auricle.inference import Classifier
 from auricle.training import ProbeDataConfig, pretraining
 from auricle.training.history import History
-from auricle.training.self_distillation import SelfDistillation
+from auricle.training.objectives import SelfDistillation
 
 
 def run(recipe, out, **options):

@@ -8,7 +8,7 @@ from auricle.config import read_yaml
 from auricle.errors import ConfigError
 from auricle.experiment import read_recipe, read_search, tune
 from auricle.experiment import search as search_module
-from auricle.training.losses import Diverged
+from auricle.training.settings import Diverged
 
 optuna = pytest.importorskip("optuna")
 

@@ -35,7 +35,7 @@ from auricle.training import (
     teacher_statistics,
 )
 from auricle.training.distillation import Outputs, TeacherStatistics, explained
-from auricle.training.losses import Diverged
+from auricle.training.settings import Diverged
 
 LABELS = ["dog", "cat", "rain"]
 

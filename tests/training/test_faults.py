@@ -3,7 +3,7 @@
 import pytest
 
 from auricle.errors import DataError, DataWarning
-from auricle.training.faults import Faults
+from auricle.training.history import Faults
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader, Dataset, SequentialSampler
 
 from auricle.errors import MissingExtraError, UserError
 from auricle.training import Machine, SupervisedConfig, framework
-from auricle.training.fit import Feed, Feeds, fit
+from auricle.training.fit import LoaderSpec, LoaderSpecs, fit
 from auricle.training.history import History
-from auricle.training.shuffle import Shuffle
+from auricle.training.sampling import Shuffle
 from auricle.training.step import Step
 
 
@@ -85,12 +85,12 @@ class Outcome:
         values = {"epochs": 3, "batch_size": 2, "loss": "ce"}
         config = SupervisedConfig(**{**values, "optimizer": {"learning_rate": 0.1}, **settings})
         self.data = Numbers()
-        train = feed(self.data, Shuffle(self.data, seed))
-        validation = feed(Numbers(), SequentialSampler(range(8))) if validate else None
+        train = spec(self.data, Shuffle(self.data, seed))
+        validation = spec(Numbers(), SequentialSampler(range(8))) if validate else None
         self.history = History(folder, "score", self.save)
         machine = Machine("cpu")
-        feeds = Feeds(train, validation)
-        self.run = lambda: fit(self.toy, feeds, config, self.history, seed, machine)
+        specs = LoaderSpecs(train, validation)
+        self.run = lambda: fit(self.toy, specs, config, self.history, seed, machine)
 
     def save(self, path, record, weights):
         self.saved.append((path.name, weights["weight"].detach().clone()))
@@ -99,8 +99,8 @@ class Outcome:
         return [weight for folder, weight in self.saved if folder == name]
 
 
-def feed(data, order) -> Feed:
-    return Feed(order, lambda portions: DataLoader(data, batch_sampler=portions))
+def spec(data, order) -> LoaderSpec:
+    return LoaderSpec(order, lambda batches: DataLoader(data, batch_sampler=batches))
 
 
 def run(folder, **settings) -> Outcome:

@@ -5,8 +5,8 @@ from torch import nn
 
 from auricle import models
 from auricle.training import Supervised, SupervisedConfig, Variation
-from auricle.training.freezing import freeze
 from auricle.training.optimizer import OptimizerConfig, build
+from auricle.training.step import freeze
 
 SETTINGS = {
     "num_classes": 3,

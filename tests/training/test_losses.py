@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from auricle.training.losses import LOSSES, smooth
+from auricle.training.settings import LOSSES, smooth
 
 
 def test_bce_has_no_second_sigmoid():

@@ -5,7 +5,7 @@ import torch
 
 from auricle.errors import ConfigError
 from auricle.training import Machine, SupervisedConfig
-from auricle.training.fit import Feed, Feeds, fit
+from auricle.training.fit import LoaderSpec, LoaderSpecs, fit
 from auricle.training.framework import FSDPStrategy, lightning
 from auricle.training.history import History
 from auricle.training.step import Step
@@ -126,9 +126,9 @@ class Toy(Step):
 
 def ask(tmp_path, machine: Machine, **settings) -> None:
     history = History(tmp_path, "score", lambda *parts: None)
-    feeds = Feeds(Feed(torch.utils.data.SequentialSampler(range(4)), None), None)
+    specs = LoaderSpecs(LoaderSpec(torch.utils.data.SequentialSampler(range(4)), None), None)
     with pytest.raises(Asked):
-        fit(Toy(), feeds, config(**settings), history, 0, machine)
+        fit(Toy(), specs, config(**settings), history, 0, machine)
 
 
 def test_settings_reach_the_trainer(asked, tmp_path, monkeypatch):

@@ -7,8 +7,8 @@ from torch.nn import functional as F
 from auricle import models
 from auricle.config import from_dict
 from auricle.errors import ConfigError
-from auricle.training import masked_reconstruction as module
-from auricle.training.masked_reconstruction import (
+from auricle.training import objectives as module
+from auricle.training.objectives import (
     MaskedReconstruction,
     MaskedReconstructionConfig,
 )

@@ -2,13 +2,15 @@
 
 import pytest
 
-from auricle.training.portions import Portions
-from auricle.training.shuffle import Shuffle
+from auricle.training.sampling import DistributedBatchSampler, Shuffle
 
 
-def portions(num_clips: int, accumulate: int, num_processes: int) -> list[Portions]:
+def portions(num_clips: int, accumulate: int, num_processes: int) -> list[DistributedBatchSampler]:
     order = Shuffle(range(num_clips), seed=0)
-    return [Portions(order, 12, accumulate, rank, num_processes) for rank in range(num_processes)]
+    return [
+        DistributedBatchSampler(order, 12, accumulate, rank, num_processes)
+        for rank in range(num_processes)
+    ]
 
 
 @pytest.mark.parametrize("num_clips", [24, 25, 31, 35, 5])

@@ -131,15 +131,15 @@ def test_only_the_first_process_speaks_and_writes(shared):
 WITHOUT_CHANCE = """
 import torch
 from auricle.models.patch_masks import PADDING, num_visible
-from auricle.training import self_distillation
+from auricle.training import objectives
 
 def first_kept(valid, layout, hidden_share, block):
     counts = torch.tensor([num_visible(count, hidden_share) for count in valid.sum(dim=1).tolist()])
     places = torch.arange(int(counts.max()))
     return torch.where(places < counts[:, None], places, PADDING)
 
-self_distillation.draw_visible = first_kept
-self_distillation.NOISE = 0.0
+objectives.draw_visible = first_kept
+objectives.NOISE = 0.0
 """
 
 
@@ -162,10 +162,10 @@ def pretraining(folder) -> str:
 
 
 def test_two_processes_pretrain_as_one_does(folder, pretraining, monkeypatch):
-    from auricle.training import self_distillation
+    from auricle.training import objectives
 
     for name in ("draw_visible", "NOISE"):  # put back what the next line changes
-        monkeypatch.setattr(self_distillation, name, getattr(self_distillation, name))
+        monkeypatch.setattr(objectives, name, getattr(objectives, name))
     exec(WITHOUT_CHANCE, {})
     with pytest.warns(UserWarning, match="^skipped: "):
         run(read_recipe(folder / pretraining), folder / "one", machine=Machine("cpu"))
@@ -257,17 +257,17 @@ def test_a_run_can_go_on_with_another_number_of_processes(alone, folder):
 
 
 def _stop_after_one_epoch(recipe, out: Path) -> None:
-    from auricle.training.resume import Journal
+    from auricle.training.checkpoints import CheckpointCallback
 
     class Enough(Exception):
         pass
 
-    plain = Journal.on_train_epoch_end
+    plain = CheckpointCallback.on_train_epoch_end
 
     def stop(self, trainer, module):
         plain(self, trainer, module)
         raise Enough
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Enough):
-        patch.setattr(Journal, "on_train_epoch_end", stop)
+        patch.setattr(CheckpointCallback, "on_train_epoch_end", stop)
         run(recipe, out, machine=Machine("cpu"))

@@ -31,9 +31,9 @@ def parts(first_piece: int = 0) -> tuple[SimpleNamespace, SimpleNamespace]:
     )
     module = SimpleNamespace(
         first_piece=first_piece,
-        portions=SimpleNamespace(piece_size=2),
-        feeds=SimpleNamespace(train=SimpleNamespace(num_clips=10)),
-        tally=SimpleNamespace(loss=0.5),
+        batches=SimpleNamespace(piece_size=2),
+        specs=SimpleNamespace(train=SimpleNamespace(num_clips=10)),
+        means=SimpleNamespace(loss=0.5),
     )
     return trainer, module
 

@@ -18,7 +18,7 @@ import yaml
 from safetensors.torch import load_file
 
 from auricle.errors import CheckpointError
-from auricle.training.resume import StateFile
+from auricle.training.checkpoints import StateFile
 
 EPOCHS = 3
 SCRIPT = '''

@@ -11,6 +11,7 @@ from auricle.data.clips import Clips
 from auricle.training import sampling
 from auricle.training.sampling import (
     Repeated,
+    Shuffle,
     SimilarLengths,
     Weighted,
     balanced_weights,
@@ -18,7 +19,6 @@ from auricle.training.sampling import (
     shared_weights,
     square_root_weights,
 )
-from auricle.training.shuffle import Shuffle
 
 
 def weights_of(labels):

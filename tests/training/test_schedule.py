@@ -4,7 +4,7 @@ import pytest
 
 from auricle.config import Settings, from_dict
 from auricle.errors import ConfigError
-from auricle.training.schedule import (
+from auricle.training.optimizer import (
     Length,
     MultiStepConfig,
     ScheduleConfig,

@@ -13,16 +13,17 @@ from auricle import models
 from auricle.data import Batch
 from auricle.errors import TrainingWarning
 from auricle.models.patch_masks import draw_visible, repeat_clips
+from auricle.training import objectives as module
 from auricle.training import pretraining
-from auricle.training import self_distillation as module
-from auricle.training.objective import deviation, relative_deviation
-from auricle.training.pretraining import WATCH_EVERY, Pretraining
-from auricle.training.self_distillation import (
+from auricle.training.objectives import (
     NOISE,
     SelfDistillation,
     SelfDistillationConfig,
+    deviation,
     layer_targets,
+    relative_deviation,
 )
+from auricle.training.pretraining import WATCH_EVERY, Pretraining
 
 SMALL = {
     "num_classes": 0,

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from auricle.training import Supervised, SupervisedConfig, Variation
-from auricle.training.losses import Diverged
+from auricle.training.settings import Diverged
 
 LABELS = ["cat", "dog"]
 

@@ -10,7 +10,7 @@ TERMINATED = 143  # and after SIGTERM
 
 def leave(error: KeyboardInterrupt, text: str) -> NoReturn:
     """Say on stderr how to go on, and exit as shells do after the signal."""
-    from auricle.training.stopping import Terminated
+    from auricle.training.machine import Terminated
 
     if not is_first():  # the others of a training say nothing, and have not failed
         raise typer.Exit(0) from error

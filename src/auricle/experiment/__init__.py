@@ -7,9 +7,8 @@ from auricle.experiment.prepared import Prepared, Sources, prepare, read_recipe
 from auricle.experiment.read import recipe_from, recipe_names
 from auricle.experiment.recipe import FrontEndConfig, Recipe
 from auricle.experiment.repeat import is_repeated, parts, repeat
-from auricle.experiment.report import Report
+from auricle.experiment.results import Report, Scores, score, test_split
 from auricle.experiment.run import before_training, new_folder, run
-from auricle.experiment.scoring import Scores, score, test_split
 from auricle.experiment.search import Search, Trial, read_search, tune
 from auricle.experiment.table import write_table
 

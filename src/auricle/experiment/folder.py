@@ -31,12 +31,10 @@ from auricle.errors import ConfigError
 from auricle.experiment.prepared import Prepared
 from auricle.experiment.read import recipe_from
 from auricle.experiment.recipe import Recipe, TrainRecipe
-from auricle.experiment.report import RESULT_FILE
-from auricle.training.faults import FAULTS_FILE
-from auricle.training.history import METRICS_FILE, STATE_FILE
+from auricle.training.history import FAULTS_FILE, METRICS_FILE, STATE_FILE
 
 RECIPE_FILE = "recipe.yaml"
-SCORES_FILE = "scores.json"
+RESULT_FILE, SCORES_FILE = "result.json", "scores.json"
 LOCK_FILE, HOLDER_FILE = ".lock", ".holder"
 CHECKPOINTS = ("last", "best", "average")
 # In the order in which they are removed: the recipe, by which a run is known, last.

@@ -37,10 +37,10 @@ from auricle.experiment.prepared import Prepared, Sources, read_recipe
 from auricle.experiment.read import BUILTIN, recipe_names
 from auricle.experiment.recipe import TrainRecipe
 from auricle.experiment.repeat import Part, parts
+from auricle.experiment.results import Scores, read_scores, score
 from auricle.experiment.run import run
-from auricle.experiment.scoring import Scores, read_scores, score
 from auricle.training import Machine
-from auricle.training.losses import Diverged
+from auricle.training.settings import Diverged
 
 GRIDS = BUILTIN / "grids"
 

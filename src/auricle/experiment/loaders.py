@@ -12,24 +12,24 @@ from auricle.experiment.prepared import Prepared
 from auricle.experiment.recipe import UnlabelledDataConfig
 from auricle.inference import engine
 from auricle.training import Machine
+from auricle.training.machine import ignore_signals
 from auricle.training.sampling import (
     WEIGHTS,
     Repeated,
+    Shuffle,
     SimilarLengths,
     Weighted,
     crops_in,
     shared_weights,
 )
-from auricle.training.shuffle import Shuffle
-from auricle.training.stopping import ignore_signals
 
 if TYPE_CHECKING:
-    from auricle.training.fit import Feeds
+    from auricle.training.fit import LoaderSpecs
 
 ROUNDING = 0.001  # seconds that a clip played faster may lose between two sample rates
 
 
-def clip_feeds(prepared: Prepared, trained: Checkpoint, machine: Machine) -> "Feeds":
+def loader_specs(prepared: Prepared, trained: Checkpoint, machine: Machine) -> "LoaderSpecs":
     """The clips to train on, in a new order each epoch, and those that validate, in their own."""
     from auricle.training import fit  # here, so that recipes can be read without lightning
 
@@ -38,7 +38,7 @@ def clip_feeds(prepared: Prepared, trained: Checkpoint, machine: Machine) -> "Fe
     shortest = max(engine.shortest_samples(trained) / rate, prepared.shortest_seconds)
     labels = prepared.labels if prepared.are_labelled else None
 
-    def feed(manifest: data.Manifest, crop_seconds: float, trains: bool) -> "fit.Feed":
+    def spec(manifest: data.Manifest, crop_seconds: float, trains: bool) -> "fit.LoaderSpec":
         played = recipe.augmentation.speed if trains else 1.0
         dataset = data.ClipDataset(
             manifest,
@@ -50,10 +50,10 @@ def clip_feeds(prepared: Prepared, trained: Checkpoint, machine: Machine) -> "Fe
             skip_faulty=True,
         )
 
-        def load(portions: Sampler[list[int]]) -> DataLoader:
+        def load(batches: Sampler[list[int]]) -> DataLoader:
             return DataLoader(
                 dataset,
-                batch_sampler=portions,
+                batch_sampler=batches,
                 num_workers=recipe.data.workers,
                 collate_fn=data.collate,
                 pin_memory=machine.kind == "cuda",
@@ -63,11 +63,11 @@ def clip_feeds(prepared: Prepared, trained: Checkpoint, machine: Machine) -> "Fe
             )
 
         order = _order(prepared, dataset, crop_seconds) if trains else SequentialSampler(dataset)
-        return fit.Feed(order, load)
+        return fit.LoaderSpec(order, load)
 
-    train = feed(prepared.train, min(recipe.data.crop_seconds or longest, longest), trains=True)
-    validation = feed(prepared.validation, longest, trains=False) if prepared.validation else None
-    return fit.Feeds(train, validation, recipe.data.max_faulty_share)
+    train = spec(prepared.train, min(recipe.data.crop_seconds or longest, longest), trains=True)
+    validation = spec(prepared.validation, longest, trains=False) if prepared.validation else None
+    return fit.LoaderSpecs(train, validation, recipe.data.max_faulty_share)
 
 
 def _order(prepared: Prepared, dataset: data.ClipDataset, crop_seconds: float) -> Shuffle:

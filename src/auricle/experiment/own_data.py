@@ -11,7 +11,7 @@ from auricle.errors import printable
 from auricle.experiment.prepared import Prepared, Sources, prepare
 from auricle.experiment.read import parse, recipe_from
 from auricle.experiment.recipe import Recipe
-from auricle.experiment.scoring import test_split
+from auricle.experiment.results import test_split
 from auricle.training.sampling import WEIGHTS
 
 # Enough for a pretrained model to learn new classes, and few enough to wait for.

@@ -13,7 +13,7 @@ from auricle.models import PatchTransformer
 from auricle.models.decoders import TransformerDecoderConfig
 from auricle.models.patch_masks import num_visible
 from auricle.training import Pretraining, PretrainingConfig, ProbeDataConfig, build_objective
-from auricle.training.processes import is_first
+from auricle.training.machine import is_first
 
 SPLITS_SETTING = "pretraining.probe.splits"
 

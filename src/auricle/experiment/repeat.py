@@ -20,8 +20,8 @@ from auricle.errors import DataError
 from auricle.experiment import folder
 from auricle.experiment.prepared import Prepared
 from auricle.experiment.recipe import Recipe, TrainRecipe
+from auricle.experiment.results import Scores, kept_from_training, score
 from auricle.experiment.run import run
-from auricle.experiment.scoring import Scores, kept_from_training, score
 from auricle.training import Machine
 
 SUMMARY_FILE = "summary.json"

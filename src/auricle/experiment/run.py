@@ -17,7 +17,7 @@ from auricle.checkpoint import Checkpoint
 from auricle.errors import ConfigError
 from auricle.experiment import folder
 from auricle.experiment.folder import RECIPE_FILE
-from auricle.experiment.loaders import clip_feeds
+from auricle.experiment.loaders import loader_specs
 from auricle.experiment.prepared import Prepared
 from auricle.experiment.pretraining import build_pretraining
 from auricle.experiment.read import SECTIONS
@@ -28,7 +28,7 @@ from auricle.experiment.recipe import (
     TrainRecipe,
     UnlabelledDataConfig,
 )
-from auricle.experiment.report import Report, read_report, write_report
+from auricle.experiment.results import Report, read_report, write_report
 from auricle.experiment.teaching import build_distillation
 from auricle.features import (
     AnyFilterbankConfig,
@@ -87,8 +87,8 @@ def _train(prepared: Prepared, out: Path, resumes: bool, machine: Machine) -> Re
     if writes:
         _make_ready(out, recipe, parts.checkpoint, resumes)
     history = History(out, parts.step.best_by, partial(_save, parts), resumes)
-    feeds = clip_feeds(prepared, parts.checkpoint, machine)
-    fit.fit(parts.step, feeds, recipe.training, history, recipe.seed, machine)
+    specs = loader_specs(prepared, parts.checkpoint, machine)
+    fit.fit(parts.step, specs, recipe.training, history, recipe.seed, machine)
     report = _report(history, prepared, parts.checkpoint, machine)
     if writes:
         write_report(report)

@@ -31,7 +31,7 @@ from auricle.experiment.recipe import TrainRecipe
 from auricle.experiment.repeat import is_repeated
 from auricle.experiment.run import RECIPE_FILE, run
 from auricle.training import Machine
-from auricle.training.losses import Diverged
+from auricle.training.settings import Diverged
 
 TRIALS_FILE, BEST_FILE, STUDY_FILE = "trials.csv", "best.yaml", "study.log"
 

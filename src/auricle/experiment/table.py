@@ -21,7 +21,7 @@ from auricle import models
 from auricle.errors import require
 from auricle.evaluation.paired import Difference, paired_difference, smallest_difference
 from auricle.experiment.grid import Cell, Grid
-from auricle.experiment.scoring import Scores
+from auricle.experiment.results import Scores
 from auricle.experiment.speed import SPEEDS_FILE, device_name, speeds
 from auricle.inference.description import multiply_adds
 

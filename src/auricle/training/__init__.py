@@ -10,18 +10,22 @@ from auricle.training.distillation import (
     start_head,
     teacher_statistics,
 )
-from auricle.training.losses import LOSSES, Loss
 from auricle.training.machine import Machine
-from auricle.training.optimizer import LayerwiseOptimizerConfig, OptimizerConfig
+from auricle.training.optimizer import SCHEDULES, LayerwiseOptimizerConfig, OptimizerConfig
 from auricle.training.pretraining import (
     Pretraining,
     PretrainingConfig,
     ProbeDataConfig,
     build_objective,
 )
-from auricle.training.schedule import SCHEDULES
-from auricle.training.settings import ClassifierTrainingConfig, SupervisedConfig, TrainingConfig
-from auricle.training.supervised import Supervised, Variation
+from auricle.training.settings import (
+    LOSSES,
+    ClassifierTrainingConfig,
+    Loss,
+    SupervisedConfig,
+    TrainingConfig,
+)
+from auricle.training.step import Supervised, Variation
 
 __all__ = [
     "LOSSES",

@@ -4,7 +4,8 @@ The gradient of a step is the mean over the clips of its whole batch, however th
 each process weights the mean over its own clips by how many they are.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,23 +14,87 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from auricle.training import optimizer, schedule
-from auricle.training.faults import Faults
+from auricle.training import optimizer
 from auricle.training.framework import FSDPStrategy, lightning
-from auricle.training.history import Record
-from auricle.training.portions import Portions
-from auricle.training.processes import gather
+from auricle.training.history import Faults, Record
+from auricle.training.machine import gather
+from auricle.training.sampling import DistributedBatchSampler, mix_seeds
 from auricle.training.settings import TrainingConfig
-from auricle.training.shuffle import mix_seeds
 from auricle.training.step import Step
-from auricle.training.tally import Tally
 
 FSDP_PREFIX = "_fsdp_wrapped_module."  # which FSDP puts into the names of parameters
 
 
+class RunningMeans:
+    """Mean loss and its parts, clips and seconds of the training part of the present epoch."""
+
+    def __init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """A new epoch."""
+        # Speed: on the device; reading them would wait for it
+        self.means: dict[str, Tensor | float] = {"train_loss": 0.0}
+        self.clips = 0
+        self.started = time.perf_counter()
+        self.seconds = 0.0  # without the validation
+
+    @property
+    def loss(self) -> Tensor | float:
+        """The mean loss so far."""
+        return self.means["train_loss"]
+
+    def add(self, loss: Tensor, parts: Mapping[str, Tensor], clips: int) -> None:
+        """Take in the mean loss of some clips, and of what it consisted, by name."""
+        self.clips += clips
+        named = {"train_loss": loss} | {f"train_{name}": part for name, part in parts.items()}
+        for name, value in named.items():
+            mean = self.means.get(name, 0.0)
+            self.means[name] = mean + (value.detach().float() - mean) * (clips / self.clips)
+
+    def stop_clock(self) -> None:
+        """The training part is over, as far as it has come."""
+        self.seconds = time.perf_counter() - self.started
+
+    def elapsed(self) -> float:
+        """Seconds since the epoch began, the validation included."""
+        return time.perf_counter() - self.started
+
+    def totals(self) -> tuple[dict[str, float], int]:
+        """Means by name, and clips, of all processes together; all must call."""
+        own = {name: float(mean) for name, mean in self.means.items()}
+        sides = gather((own, self.clips))
+        if len(sides) == 1:
+            return sides[0]
+        clips = sum(count for _, count in sides)
+        names = dict.fromkeys(name for means, _ in sides for name in means)
+        sums = {name: sum(means.get(name, 0.0) * count for means, count in sides) for name in names}
+        return {name: total / max(clips, 1) for name, total in sums.items()}, clips
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs, in plain values."""
+        return {
+            "means": {
+                name: mean.cpu() if isinstance(mean, Tensor) else mean
+                for name, mean in self.means.items()
+            },
+            "clips": self.clips,
+            "seconds": self.elapsed(),
+        }
+
+    def restore(self, state: dict[str, Any], device: Any) -> None:
+        """Go on in the middle of an epoch."""
+        self.means = {
+            name: mean.to(device) if isinstance(mean, Tensor) else mean
+            for name, mean in state["means"].items()
+        }
+        self.clips = state["clips"]
+        self.started = time.perf_counter() - state["seconds"]
+
+
 @dataclass(frozen=True)
-class Feed:
-    """Clips, the order in which they are heard, and what loads lists of them as batches."""
+class LoaderSpec:
+    """Clips, the order in which they are read, and what loads lists of them as batches."""
 
     order: Sampler[int]
     loader: Callable[[Sampler[list[int]]], DataLoader]
@@ -41,11 +106,11 @@ class Feed:
 
 
 @dataclass(frozen=True)
-class Feeds:
+class LoaderSpecs:
     """What is trained on, and what validates, if anything."""
 
-    train: Feed
-    validation: Feed | None
+    train: LoaderSpec
+    validation: LoaderSpec | None
     max_faulty_share: float = 0.0  # of the clips of an epoch; more that cannot be read end the run
 
     def faults(self, folder: Path) -> Faults:
@@ -57,16 +122,18 @@ class Feeds:
 
 
 class Adapter(lightning.LightningModule):
-    """A step and its clips; numbers of the present epoch are in `numbers` and `tally`."""
+    """A step and its clips; numbers of the present epoch are in `numbers` and `means`."""
 
-    def __init__(self, step: Step, feeds: Feeds, config: TrainingConfig, seed: int, faults: Faults):
+    def __init__(
+        self, step: Step, specs: LoaderSpecs, config: TrainingConfig, seed: int, faults: Faults
+    ):
         super().__init__()
         self.step = step
-        self.feeds = feeds
+        self.specs = specs
         self.config = config
         self.seed = seed
         self.faults = faults
-        self.tally = Tally()
+        self.means = RunningMeans()
         self.outputs: list[tuple[Tensor, ...]] = []
         self.numbers: Record = {}  # of the epoch so far
         # Where a run goes on: the epoch, from 0, and the first piece of it.
@@ -79,26 +146,30 @@ class Adapter(lightning.LightningModule):
         """Whether a validation follows the present epoch."""
         epoch, config = self.current_epoch + 1, self.config
         is_due = epoch % config.validate_every == 0 or epoch == config.epochs
-        return self.feeds.validation is not None and is_due
+        return self.specs.validation is not None and is_due
 
     def train_dataloader(self) -> DataLoader:
         """Batches of this process."""
         config = self.config
-        self.portions = self._portions(self.feeds.train, config.batch_size, config.accumulate)
-        self.portions.start = self.first_piece
-        loader = self.feeds.train.loader(self.portions)
+        self.batches = self._batches(self.specs.train, config.batch_size, config.accumulate)
+        self.batches.start = self.first_piece
+        loader = self.specs.train.loader(self.batches)
         _tell_epoch(loader, self.first_epoch)  # lightning does not count as far as yet
         return loader
 
     def val_dataloader(self) -> DataLoader:
         """Pieces of the size that is trained on."""
-        assert self.feeds.validation is not None
+        assert self.specs.validation is not None
         size = self.config.batch_size // self.config.accumulate
-        return self.feeds.validation.loader(self._portions(self.feeds.validation, size, 1))
+        return self.specs.validation.loader(self._batches(self.specs.validation, size, 1))
 
-    def _portions(self, feed: Feed, batch_size: int, accumulate: int) -> Portions:
+    def _batches(
+        self, spec: LoaderSpec, batch_size: int, accumulate: int
+    ) -> DistributedBatchSampler:
         num_processes = self.trainer.world_size
-        return Portions(feed.order, batch_size, accumulate, self.global_rank, num_processes)
+        return DistributedBatchSampler(
+            spec.order, batch_size, accumulate, self.global_rank, num_processes
+        )
 
     def on_train_epoch_start(self) -> None:
         """Make the epoch's randomness its own: a resumed run draws what an unbroken one draws."""
@@ -106,7 +177,7 @@ class Adapter(lightning.LightningModule):
         _tell_epoch(self.trainer.train_dataloader, self.current_epoch)
         self.trainer.check_val_every_n_epoch = 1 if self.is_validated else self.config.epochs + 1
         self.numbers = {}
-        self.tally.start()
+        self.means.start()
         self.faults.start("training")
 
     def training_step(self, batch: Any, index: int) -> Tensor | None:
@@ -118,12 +189,12 @@ class Adapter(lightning.LightningModule):
             return self.step.idle() if num_processes > 1 else None
         loss = self.step.loss(batch)
         parts = self.step.terms()
-        self.tally.add(loss, parts, size)
+        self.means.add(loss, parts, size)
         self.log("train_loss_step", loss, prog_bar=True, batch_size=size)
         # Not the names of the same parts of the validation, which would share their curves.
         self.log_dict({f"train_{name}_step": part for name, part in parts.items()}, batch_size=size)
         # lightning takes the mean over the processes and divides by `accumulate`.
-        weight = size * num_processes * self.config.accumulate / self.portions.clips_of_batch(index)
+        weight = size * num_processes * self.config.accumulate / self.batches.clips_of_batch(index)
         return loss * weight
 
     def optimizer_step(self, *arguments: Any, **named: Any) -> None:
@@ -139,13 +210,13 @@ class Adapter(lightning.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Put the numbers of all processes together."""
-        means, clips = self.tally.totals()
+        means, clips = self.means.totals()
         self.log("train_loss_epoch", means["train_loss"], rank_zero_only=True)
         self.numbers = {
             **means,
             **self.numbers,
-            "seconds": round(self.tally.elapsed(), 3),
-            "clips_per_second": round(clips / self.tally.seconds, 2),
+            "seconds": round(self.means.elapsed(), 3),
+            "clips_per_second": round(clips / self.means.seconds, 2),
         }
 
     def on_validation_epoch_start(self) -> None:
@@ -184,9 +255,9 @@ class Adapter(lightning.LightningModule):
         ]
         built = optimizer.OPTIMIZERS[self.config.optimizer.name](groups)  # type: ignore[call-arg]
         # Not lightning's estimate: asking for it would begin to load clips before a state is read.
-        steps_per_epoch = -(-self.feeds.train.num_clips // self.config.batch_size)
-        length = schedule.Length(steps_per_epoch, self.config.epochs)
-        factor = schedule.curve(self.config.schedule, length)
+        steps_per_epoch = -(-self.specs.train.num_clips // self.config.batch_size)
+        length = optimizer.Length(steps_per_epoch, self.config.epochs)
+        factor = optimizer.curve(self.config.schedule, length)
         scheduler = torch.optim.lr_scheduler.LambdaLR(built, factor)
         return {"optimizer": built, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

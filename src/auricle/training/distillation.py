@@ -23,7 +23,7 @@ from auricle.data import Batch, Resampler
 from auricle.errors import ConfigError
 from auricle.evaluation import classification_metrics
 from auricle.models import ColumnEmbeddings, Model
-from auricle.training.losses import Diverged
+from auricle.training.settings import Diverged
 from auricle.training.step import Step
 
 TEACHERS_BEST = 3  # labels among which the student's best should be

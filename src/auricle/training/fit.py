@@ -14,21 +14,25 @@ from typing import Any
 
 from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
 
-from auricle.training.adapter import Adapter, Feed, Feeds
-from auricle.training.averaging import EpochAverage, MovingAverage
+from auricle.training.adapter import Adapter, LoaderSpec, LoaderSpecs
+from auricle.training.checkpoints import CheckpointCallback, EpochAverage, MovingAverage, StateFile
 from auricle.training.framework import FSDPStrategy, lightning, rank_zero_only
 from auricle.training.history import STATE_FILE, History
-from auricle.training.machine import Machine
-from auricle.training.processes import gather, leave_at_exit
-from auricle.training.progress import ProgressBar
-from auricle.training.resume import Journal, StateFile
+from auricle.training.machine import (
+    Machine,
+    Stop,
+    Stopped,
+    Terminated,
+    as_user_errors,
+    gather,
+    leave_at_exit,
+    quiet,
+)
+from auricle.training.progress import ProgressBar, check_services, loggers
 from auricle.training.settings import TrainingConfig
 from auricle.training.step import Step
-from auricle.training.stopping import Stop, Stopped, Terminated
-from auricle.training.tracking import check_services, loggers
-from auricle.training.troubles import plain_errors, quiet
 
-__all__ = ["Feed", "Feeds", "Machine", "Terminated", "check", "fit", "is_first_process"]
+__all__ = ["LoaderSpec", "LoaderSpecs", "Machine", "Terminated", "check", "fit", "is_first_process"]
 
 LOG_EVERY = 10  # steps between two entries of the step logs
 SHARED_PARAMETERS = 1_000_000  # parts of a model at least so large are gathered one at a time
@@ -36,7 +40,7 @@ SHARED_PARAMETERS = 1_000_000  # parts of a model at least so large are gathered
 
 def fit(  # noqa: PLR0913 - what is trained, on what, how, and where it goes
     step: Step,
-    feeds: Feeds,
+    specs: LoaderSpecs,
     config: TrainingConfig,
     history: History,
     seed: int,
@@ -57,14 +61,14 @@ def fit(  # noqa: PLR0913 - what is trained, on what, how, and where it goes
     """
     machine = machine or Machine()
     check(config, machine)
-    adapter = Adapter(step, feeds, config, seed, feeds.faults(history.folder))
+    adapter = Adapter(step, specs, config, seed, specs.faults(history.folder))
     epochs = EpochAverage(*config.epoch_average) if config.epoch_average else None
     leave_at_exit()
-    with quiet(), plain_errors(history.folder):
+    with quiet(), as_user_errors(history.folder):
         moving = MovingAverage(config.step_average) if config.step_average else None
-        journal = Journal(history, machine, Stop(), moving, epochs)
-        callbacks = [ProgressBar(), *([moving] if moving else []), journal]
-        options = _options(config, machine, history, feeds.validation is not None)
+        saving = CheckpointCallback(history, machine, Stop(), moving, epochs)
+        callbacks = [ProgressBar(), *([moving] if moving else []), saving]
+        options = _options(config, machine, history, specs.validation is not None)
         trainer = lightning.Trainer(**options, callbacks=callbacks)
         state = history.folder / STATE_FILE if history.resumes else None
         with _leaving(trainer):
@@ -106,7 +110,7 @@ def _options(
         "log_every_n_steps": LOG_EVERY,
         "limit_val_batches": 1.0 if validates else 0,
         "num_sanity_val_steps": 0,
-        "use_distributed_sampler": False,  # `Portions` shares the clips
+        "use_distributed_sampler": False,  # `DistributedBatchSampler` shares the clips
         "enable_model_summary": False,
         "enable_progress_bar": False,
     }
@@ -140,7 +144,7 @@ def _add_average(
         return
     adapter.step.model.load_state_dict(weights)
     adapter.numbers = {}
-    if adapter.feeds.validation:
+    if adapter.specs.validation:
         trainer.validate(adapter, verbose=False)
     record = {"epochs": gather(epochs.epochs)[0], **adapter.numbers}
     history.add_average(record, weights if trainer.is_global_zero else None)

@@ -1,14 +1,28 @@
-"""The machine that a run is trained on: no part of a recipe, for results do not depend on it."""
+"""The machine that a run is trained on: devices, processes, signals, and its errors.
 
+It is no part of a recipe, for results do not depend on it.
+"""
+
+import atexit
+import errno
+import logging
 import os
 import platform
+import signal
 import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
 
 import torch
+from torch import distributed
 
-from auricle.errors import ConfigError
+from auricle.errors import ConfigError, UserError
 from auricle.training.settings import TrainingConfig
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -159,3 +173,151 @@ def _check_settings(machine: Machine, config: TrainingConfig) -> None:
             f"with training.accumulate={config.accumulate} cannot share evenly. Use a multiple "
             f"of {machine.num_processes * config.accumulate}."
         )
+
+
+def gather(value: Any) -> list[Any]:
+    """`value` of every process, in their order; all must call."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return [value]
+    found: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(found, value)
+    return found
+
+
+def is_first() -> bool:
+    """Whether this process writes for all, once they work together."""
+    return not (distributed.is_available() and distributed.is_initialized()) or (
+        distributed.get_rank() == 0
+    )
+
+
+def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """Where this process stands in torch's random numbers."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type != "cpu":
+        state["device"] = torch.get_device_module(device).get_rng_state()
+    return state
+
+
+def set_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
+    """Go on with the random numbers where `random_state` was asked."""
+    torch.set_rng_state(state["cpu"])
+    if device.type != "cpu":
+        torch.get_device_module(device).set_rng_state(state["device"])
+
+
+def leave_at_exit() -> None:
+    """Close the connection, should there be one then, when the interpreter ends."""
+    atexit.unregister(_leave)  # once is enough, however many runs there are
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    """Close the connection before the interpreter goes: its threads would abort the process.
+
+    They ask for the interpreter's lock, and a thread that asks for it after the end is torn out of
+    C++ code that may not be left so ("terminate called without an active exception"). lightning
+    does the same for NCCL alone.
+    """
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Terminated(KeyboardInterrupt):
+    """A training was ended by SIGTERM; its state is saved."""
+
+
+class Stopped(BaseException):
+    """A training was ended by a signal, and leaves the loop."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
+
+
+class Stop:
+    """Notes that a signal came; a second Ctrl-C does not wait."""
+
+    def __init__(self) -> None:
+        self.number = 0  # of the signal; 0: none came
+
+    def listen(self) -> None:
+        """Take the signals over; lightning gives them back to who had them before."""
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.number and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.number = number
+
+
+def ignore_signals(worker: int) -> None:
+    """For processes that read sounds: they end with the one that they work for, not before it."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def as_user_errors(folder: Path) -> Iterator[None]:
+    """Errors of the machine in the block become UserErrors.
+
+    Args:
+        folder: of the run, to be resumed.
+
+    Raises:
+        UserError: memory or disk are full, or a process that reads sounds met a user's error.
+    """
+    try:
+        yield
+    except UserError as error:
+        # From a process that reads sounds it arrives as a traceback: keep its message.
+        text = str(error)
+        if not text.startswith("Caught "):
+            raise
+        message = text.rpartition(f"{type(error).__name__}: ")[2].strip()
+        raise type(error)(message) from None
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise UserError(
+            f"{folder}: the disk is full ({error}). Finished epochs are kept; free some space and "
+            f"go on with: auricle train --resume {folder}"
+        ) from error
+    except RuntimeError as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"out of memory: {_first_line(error)} Give a larger training.accumulate (a batch is "
+            "taken in so many parts, the result stays the same), a smaller training.batch_size, "
+            "training.precision=bf16-mixed, or a shorter data.crop_seconds."
+        ) from error
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _first_line(error: RuntimeError) -> str:
+    line = str(error).splitlines()[0].strip()
+    return line if line.endswith(".") else f"{line}."
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep lightning's notes on hardware, loggers, workers and its own products from the user."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning\.")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -16,14 +16,16 @@ from auricle.config import Settings, told_apart_by_name
 from auricle.data import Batch
 from auricle.errors import ConfigError, TrainingWarning
 from auricle.models import PatchTransformer
-from auricle.training.losses import Diverged
-from auricle.training.masked_reconstruction import (
+from auricle.training.machine import gather, is_first
+from auricle.training.objectives import (
     MaskedReconstruction,
     MaskedReconstructionConfig,
+    Objective,
+    SelfDistillation,
+    SelfDistillationConfig,
+    Terms,
 )
-from auricle.training.objective import Objective, Terms
-from auricle.training.processes import gather, is_first
-from auricle.training.self_distillation import SelfDistillation, SelfDistillationConfig
+from auricle.training.settings import Diverged
 from auricle.training.step import Step
 
 WATCHED = ("target_deviation", "prediction_deviation", "embedding_deviation")

@@ -1,15 +1,25 @@
-"""How far a run has come: a bar on a terminal, elsewhere a line a minute on stderr."""
+"""How far a run has come: a bar on a terminal, elsewhere a line a minute on stderr; loggers."""
 
 import sys
 import time
+from collections.abc import Iterable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from rich import progress
 from rich.console import Console
 
+from auricle.errors import require
 from auricle.progress import LINE_SECONDS
-from auricle.training.framework import lightning
+from auricle.training.framework import (
+    CSVLogger,
+    Logger,
+    MLFlowLogger,
+    TensorBoardLogger,
+    WandbLogger,
+    lightning,
+)
 
 
 class ProgressBar(lightning.Callback):
@@ -43,7 +53,7 @@ class ProgressBar(lightning.Callback):
         share = module.first_piece / max(trainer.num_training_batches, 1)
         self.before = trainer.current_epoch + share
         if module.first_piece:  # lightning does not begin this epoch again
-            self._show(trainer, module, module.first_piece * module.portions.piece_size)
+            self._show(trainer, module, module.first_piece * module.batches.piece_size)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: Any) -> None:
         """Show the bar."""
@@ -58,13 +68,13 @@ class ProgressBar(lightning.Callback):
             return
         speed = self.bars.tasks[0].speed or 0.0
         left = self._left(trainer, (index + 1) / trainer.num_training_batches)
-        note = f"{speed:.1f} clips/s  loss {float(module.tally.loss):.4f}  run {left} left, epoch"
+        note = f"{speed:.1f} clips/s  loss {float(module.means.loss):.4f}  run {left} left, epoch"
         heard = len(batch[0]) * trainer.world_size
         self.bars.update(self.bars.task_ids[0], advance=heard, note=note)
 
     def on_validation_start(self, trainer: lightning.Trainer, module: Any) -> None:
         """Show a second bar."""
-        self._add("validation", module.feeds.validation.num_clips)
+        self._add("validation", module.specs.validation.num_clips)
         self.bars.start()
 
     def on_validation_batch_end(
@@ -89,7 +99,7 @@ class ProgressBar(lightning.Callback):
 
     def _show(self, trainer: lightning.Trainer, module: Any, heard: int) -> None:
         title = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-        self._add(title, module.feeds.train.num_clips)
+        self._add(title, module.specs.train.num_clips)
         self.bars.update(self.bars.task_ids[0], completed=heard)
         self.bars.start()
 
@@ -104,7 +114,7 @@ class ProgressBar(lightning.Callback):
             logger.save()
         if self.prints_lines:
             epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-            loss = f"loss {float(module.tally.loss):.4f}"
+            loss = f"loss {float(module.means.loss):.4f}"
             left = self._left(trainer, 1.0 if side else done / total)
             print(f"{epoch}  {side}{done / total:.0%}  {loss}  {left} left", file=sys.stderr)
 
@@ -121,3 +131,47 @@ class ProgressBar(lightning.Callback):
         self.bars.stop()
         for task in self.bars.task_ids:
             self.bars.remove_task(task)
+
+
+PROJECT = "auricle"  # under which services list the runs
+SERVICES = {"wandb": "Weights & Biases", "mlflow": "MLflow"}  # by the package they need
+
+
+def check_services(names: Iterable[str]) -> None:
+    """Refuse services whose packages are missing.
+
+    Raises:
+        MissingExtraError: naming the package.
+    """
+    for name in names:
+        require(name, "track", f"logging to {SERVICES[name]}")
+
+
+def loggers(folder: Path, names: tuple[str, ...]) -> list[Logger]:
+    """CSV and TensorBoard in `folder`/logs, and the services called `names`."""
+    built = {"wandb": _wandb, "mlflow": _mlflow}
+    return [
+        CSVLogger(folder, name="logs", version=_free(folder / "logs", "csv")),
+        TensorBoardLogger(folder, name="logs", version="tensorboard", flush_secs=60),
+        *[built[name](folder) for name in names],
+    ]
+
+
+def _free(folder: Path, name: str) -> str:
+    """`name`, or name-2, ...: a resumed run leaves the logs of its earlier parts alone."""
+    number, found = 1, name
+    while (folder / found).exists():
+        number += 1
+        found = f"{name}-{number}"
+    return found
+
+
+def _wandb(folder: Path) -> Logger:
+    return WandbLogger(name=folder.name, project=PROJECT, save_dir=folder / "logs")
+
+
+def _mlflow(folder: Path) -> Logger:
+    # Where MLFLOW_TRACKING_URI says, else beside the other logs.
+    return MLFlowLogger(
+        experiment_name=PROJECT, run_name=folder.name, save_dir=str(folder / "logs" / "mlflow")
+    )

@@ -1,4 +1,4 @@
-"""Which clips an epoch hears more often than others: those of rare labels, or long recordings.
+"""Which clips an epoch has, in which order, and which of them each process gets.
 
 A clip that is drawn again in an epoch is cut at another place: its k-th further draw is the index
 `i + k * N` (see `ClipDataset`).
@@ -12,9 +12,37 @@ from collections.abc import Callable, Iterator, Sequence, Sized
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import RandomSampler, Sampler
 
 from auricle.data.clips import Clips
-from auricle.training.shuffle import Shuffle, mix_seeds
+
+
+class Shuffle(RandomSampler):
+    """A new order each epoch that follows from (seed, epoch) alone.
+
+    Lightning calls `set_epoch`. Where several processes share the clips, each has the whole order
+    and takes its part of it (`DistributedBatchSampler`).
+    """
+
+    def __init__(self, dataset: Sized, seed: int):
+        super().__init__(dataset)
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch (from 0) the next order is for; call it before iterating."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        """Indices of all clips, each once."""
+        generator = torch.Generator().manual_seed(mix_seeds(self.seed, self.epoch))
+        yield from torch.randperm(len(self), generator=generator).tolist()
+
+
+def mix_seeds(*numbers: int) -> int:
+    """One seed from several numbers that are 0 or more; near ones give unrelated seeds."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
 
 SORTED_BATCHES = 50  # together: more pad less, but the same clips meet more often
 
@@ -164,3 +192,49 @@ def _weights(clips: Clips, weight_of: Callable[[int], float]) -> Tensor:
     # Speed: a sum for each combination of labels, of which there are few, not for each clip.
     weights = [sum(weight_of(counts[name]) for name in names) for names in column.values]
     return torch.tensor(weights, dtype=torch.float64)[torch.from_numpy(codes)]
+
+
+class DistributedBatchSampler(Sampler[list[int]]):
+    """One process's part of every batch, as lists of indices.
+
+    A batch, the clips between two steps of the optimizer, is cut into `accumulate` pieces, and of
+    each piece a process takes every n-th clip. So all processes together hear, step by step, the
+    clips that one process alone would hear. Of the last piece of an epoch a process may get less
+    than others, or nothing; no clip is heard twice.
+
+    Args:
+        order: all clips of an epoch; lightning tells it the epoch.
+        batch_size: clips of a whole batch, a multiple of `accumulate` times `num_processes`.
+        rank: of this process, from 0.
+    """
+
+    def __init__(
+        self, order: Sampler[int], batch_size: int, accumulate: int, rank: int, num_processes: int
+    ):
+        self.sampler = order  # the name by which lightning finds it
+        self.batch_size = batch_size
+        self.piece_size = batch_size // accumulate
+        self.rank = rank
+        self.num_processes = num_processes
+        self.start = 0  # the piece that the next epoch begins with, when it was stopped before it
+
+    def __len__(self) -> int:
+        return -(-self.num_clips // self.piece_size)
+
+    @property
+    def num_clips(self) -> int:
+        """Of an epoch, over all processes."""
+        return len(self.sampler)  # type: ignore[arg-type]  # ours all have one
+
+    def __iter__(self) -> Iterator[list[int]]:
+        first, self.start = self.start, 0
+        indices = list(self.sampler)
+        for piece in range(first, len(self)):
+            begin = piece * self.piece_size
+            clips = indices[begin : begin + self.piece_size]
+            yield clips[self.rank :: self.num_processes]
+
+    def clips_of_batch(self, piece: int) -> int:
+        """Clips of the whole batch that a piece belongs to; the last of an epoch may have less."""
+        begin = piece * self.piece_size // self.batch_size * self.batch_size
+        return min(self.batch_size, self.num_clips - begin)

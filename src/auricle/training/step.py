@@ -1,12 +1,19 @@
-"""What can be trained: the interface between the loop in `fit` and a way of learning.
+"""What can be trained: the interface between the loop in `fit` and a way of learning; supervised.
 
-Shapes: B clips.
+Shapes: B clips, S samples, C classes.
 """
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Collection, Iterator
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
+
+from auricle.data import Batch
+from auricle.evaluation import classification_metrics
+from auricle.models import Model
+from auricle.training.settings import LOSSES, Diverged, SupervisedConfig, smooth
 
 
 class Step(nn.Module, ABC):
@@ -48,3 +55,116 @@ class Step(nn.Module, ABC):
     @abstractmethod
     def metrics(self, outputs: list[Any]) -> dict[str, Any]:
         """Numbers of a validation from all its outputs; `validation_loss` is among them."""
+
+
+def freeze(model: nn.Module, learning: Collection[str]) -> list[nn.Module]:
+    """Let only the parameters called `learning` learn.
+
+    Returns:
+        The modules in which nothing learns, now in eval mode. Keep them there, so that their
+        dropout rests and their BatchNorm does not follow the new clips.
+    """
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in learning)
+    return [module.eval() for module in _frozen(model)]
+
+
+def _frozen(module: nn.Module) -> Iterator[nn.Module]:
+    """The largest parts of `module` that have parameters, none of which learns."""
+    parameters = list(module.parameters())
+    if parameters and not any(parameter.requires_grad for parameter in parameters):
+        yield module
+        return
+    for child in module.children():
+        yield from _frozen(child)
+
+
+class Variation(NamedTuple):
+    """What makes a training clip differ each time it is heard; each module rests in eval mode."""
+
+    augmentation: nn.Module  # (waveforms, lengths) -> the same two
+    mixup: nn.Module  # (waveforms, lengths, targets) -> the same three
+    masking: nn.Module  # (features, frame_counts) -> features
+    noise: nn.Module  # the same
+
+
+class Supervised(Step):
+    """The step of supervised training: what `fit` calls for every batch.
+
+    Args:
+        fbank: `(waveforms, lengths) -> (features, frame_counts)`.
+        model: `(features, frame_counts) -> logits (B, C)`; the only part with weights.
+        labels: C names, in the order of the logits.
+        new_parameters: names of the model's parameters that were not in its initial weights.
+    """
+
+    model: Model
+
+    def __init__(
+        self,
+        fbank: nn.Module,
+        model: Model,
+        labels: list[str],
+        config: SupervisedConfig,
+        variation: Variation,
+        new_parameters: Collection[str] = (),
+    ):
+        super().__init__()
+        self.fbank = fbank
+        self.model = model
+        self.labels = labels
+        self.criterion = LOSSES[config.loss]
+        self.best_by = config.score
+        self.label_smoothing = config.label_smoothing
+        self.variation = nn.ModuleDict(variation._asdict())
+        self.new_parameters = frozenset(new_parameters)
+        self.frozen = freeze(model, new_parameters) if config.freeze == "backbone" else []
+
+    def train(self, mode: bool = True) -> "Supervised":
+        """Train mode for everything but what is frozen."""
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()
+        return self
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The loss of one training batch, augmented, mixed, masked and noisy."""
+        waveforms, lengths, targets = batch[:3]
+        waveforms, lengths = self.variation["augmentation"](waveforms, lengths)
+        waveforms, lengths, targets = self.variation["mixup"](waveforms, lengths, targets)
+        features, frame_counts = self.fbank(waveforms, lengths)
+        features = self.variation["masking"](features, frame_counts)
+        features = self.variation["noise"](features, frame_counts)
+        logits = self.model(features, frame_counts).float()
+        return self.criterion.function(logits, smooth(targets, self.label_smoothing))
+
+    def idle(self) -> Tensor:
+        """Zero, by way of all weights: the model hears the shortest clip, a silent one."""
+        config, device = self.model.config, next(self.model.parameters()).device
+        frames = config.shortest_frames
+        features = torch.zeros(1, frames, config.num_mels, device=device)
+        return 0.0 * self.model(features, torch.tensor([frames], device=device)).float().sum()
+
+    def validate(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits and targets `(B, C)` of one validation batch, the sounds as they are."""
+        waveforms, lengths, targets = batch[:3]
+        return self.model(*self.fbank(waveforms, lengths)).float(), targets
+
+    def metrics(self, outputs: list[tuple[Tensor, Tensor]]) -> dict[str, Any]:
+        """Loss, mAP and, where every clip has one label, accuracy over all validation batches.
+
+        The loss is without label smoothing. A metric that the clips do not define is None.
+
+        Raises:
+            Diverged: the logits are not numbers.
+        """
+        logits, targets = (torch.cat(parts) for parts in zip(*outputs, strict=True))
+        if not logits.isfinite().all():
+            raise Diverged("the model's outputs for the validation clips are not numbers.")
+        is_softmax = self.criterion.activation == "softmax"
+        scores = logits.softmax(dim=1) if is_softmax else logits.sigmoid()
+        found = classification_metrics(scores, targets, self.labels)
+        values = {"validation_loss": self.criterion.function(logits, targets).item()}
+        if found["single_label"]:
+            values["accuracy"] = found["accuracy"]
+        return {**values, "mAP": found["mAP"]}

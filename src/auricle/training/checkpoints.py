@@ -1,4 +1,4 @@
-"""The state of a run on the disk, from which `fit` goes on as if it had never been stopped.
+"""The weights and the state of a run: averages, and what `fit` goes on from as if never stopped.
 
 `state.ckpt` is lightning's checkpoint (weights, optimizer, schedule, averages, loops) with what is
 ours under one key. It is the last thing that an epoch writes: a process that is killed before that
@@ -14,16 +14,77 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from auricle.atomic import file_beside
 from auricle.errors import CheckpointError, ConfigError
 from auricle.training.adapter import Adapter
-from auricle.training.averaging import EpochAverage, MovingAverage
-from auricle.training.framework import Checkpoint, TorchCheckpointIO, lightning
+from auricle.training.framework import Checkpoint, TorchCheckpointIO, WeightAveraging, lightning
 from auricle.training.history import STATE_FILE, History, Weights
-from auricle.training.machine import Machine
-from auricle.training.processes import gather, random_state, set_random_state
-from auricle.training.stopping import Stop, Stopped
+from auricle.training.machine import Machine, Stop, Stopped, gather, random_state, set_random_state
+
+
+class MovingAverage(WeightAveraging):
+    """Exponential moving average of the weights: lightning validates it, `weights` gives it.
+
+    The decay grows to its value over the first steps, (1 + n) / (10 + n) after n of them, so that
+    the average of a short run does not remember how it began.
+    """
+
+    def __init__(self, decay: float):
+        def blend(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+            warm = (1 + int(count)) / (10 + int(count))
+            get_ema_multi_avg_fn(min(decay, warm))(averaged, current, count)
+
+        super().__init__(multi_avg_fn=blend)
+
+    def weights(self) -> Weights:
+        """The averaged weights of the model."""
+        average: Any = self._average_model
+        return average.module.step.model.state_dict()
+
+    def teardown(self, trainer: lightning.Trainer, module: Any, stage: str) -> None:
+        """Let go: what is validated after the training is not to be averaged."""
+        self._average_model = None
+
+
+class EpochAverage:
+    """Mean of the weights at the ends of the epochs from `first` to `last`, as the papers take it.
+
+    Whole numbers, such as counters, are those of the latest epoch.
+    """
+
+    def __init__(self, first: int, last: int):
+        self.first = first
+        self.last = last
+        self.count = 0
+        self.mean: Weights = {}
+
+    @property
+    def epochs(self) -> list[int]:
+        """The first and the last epoch that are in."""
+        return [self.first, self.first + self.count - 1]
+
+    def add(self, epoch: int, weights: Weights) -> None:
+        """Take in the weights at the end of an epoch, counted from 1."""
+        if not self.first <= epoch <= self.last:
+            return
+        self.count += 1
+        for name, value in weights.items():
+            new = value.detach().cpu().clone()
+            if self.count > 1 and new.is_floating_point():
+                new = self.mean[name] + (new - self.mean[name]) / self.count
+            self.mean[name] = new
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs."""
+        return {"count": self.count, "mean": self.mean}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.count, self.mean = state["count"], state["mean"]
+
 
 KEY = "auricle"  # of our part
 MODEL_PREFIX = "step.model."
@@ -76,7 +137,7 @@ class StateFile(TorchCheckpointIO):
         return state
 
 
-class Journal(Checkpoint):
+class CheckpointCallback(Checkpoint):
     """Saves the run at the end of each epoch, every so often within it, and when it is stopped.
 
     lightning calls it after all other callbacks.
@@ -104,13 +165,13 @@ class Journal(Checkpoint):
     ) -> None:
         """Add our part to lightning's; every process takes part."""
         own = {
-            "tally": module.tally.state(),
+            "tally": module.means.state(),
             "faulty_clips": module.faults.counts["training"],
             "random": random_state(module.device),
         }
         checkpoint[KEY] = {
             "records": self.history.records,
-            "num_clips": module.feeds.train.num_clips,
+            "num_clips": module.specs.train.num_clips,
             "piece": self.piece,
             "processes": gather(own) if self.piece else [],
             "faults": module.faults.reasons,
@@ -135,12 +196,12 @@ class Journal(Checkpoint):
         module.first_epoch, module.first_piece = len(state["records"]), state["piece"]
         if state["piece"]:
             own = state["processes"][trainer.global_rank]
-            module.tally.restore(own["tally"], module.device)
+            module.means.restore(own["tally"], module.device)
             module.faults.counts["training"] = own["faulty_clips"]
             self.random = own["random"]
 
     def _check(self, state: dict[str, Any], trainer: lightning.Trainer, module: Adapter) -> None:
-        folder, num_clips = self.history.folder, module.feeds.train.num_clips
+        folder, num_clips = self.history.folder, module.specs.train.num_clips
         if state["num_clips"] != num_clips:
             raise ConfigError(
                 f"{folder}: this run trains on {state['num_clips']} clips, but its data now has "
@@ -168,7 +229,7 @@ class Journal(Checkpoint):
         self, trainer: lightning.Trainer, module: Any, outputs: Any, batch: Any, index: int
     ) -> None:
         """Save between two steps of the optimizer, where it is time to or a signal came."""
-        module.tally.stop_clock()
+        module.means.stop_clock()
         pieces, accumulate = int(trainer.num_training_batches), module.config.accumulate
         if index + 1 == pieces:
             module.numbers["faulty_clips"] = module.faults.check("training")

@@ -1,4 +1,4 @@
-"""A finished run is scored on the clips that it never learned from."""
+"""What came of a run: its numbers as `result.json`, and its scores on clips that it never saw."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -10,10 +10,50 @@ from auricle.config import finite, to_json
 from auricle.data import Manifest
 from auricle.errors import ConfigError, DataError
 from auricle.evaluation import evaluate
-from auricle.experiment.folder import SCORES_FILE
+from auricle.experiment.folder import RESULT_FILE, SCORES_FILE
 from auricle.experiment.prepared import Prepared
 from auricle.experiment.recipe import Recipe, TrainRecipe
 from auricle.inference import Classifier
+from auricle.training.history import Record
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of a run."""
+
+    folder: Path
+    best: Record  # the numbers of the best epoch
+    last: Record  # and of the last
+    average: Record | None  # of the weights averaged over epochs, if training.average_epochs
+    num_train: int  # clips
+    num_validation: int  # clips
+    labels: list[str]
+    seconds: float  # of all epochs, over all parts of a resumed run
+    parameters: int
+    peak_memory_gb: float | None  # of the process that finished the run; None: not known
+
+
+def write_report(report: Report) -> None:
+    """Write `result.json`: with it the run is finished."""
+    values: dict[str, Any] = asdict(report)
+    del values["folder"]
+    write_text(report.folder / RESULT_FILE, to_json(values, indent=2) + "\n")
+
+
+def read_report(folder: Path) -> Report | None:
+    """The report of the finished run in `folder`; None if it is not finished.
+
+    Raises:
+        ConfigError: `result.json` is damaged.
+    """
+    path = folder / RESULT_FILE
+    if not path.exists():
+        return None
+    try:
+        return Report(folder, **json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(f"{path}: not readable as the result of a run ({error}).") from error
+
 
 METRICS = ("accuracy", "accuracy_interval", "top5_accuracy", "macro_f1", "mAP", "mAUC", "d_prime")
 
