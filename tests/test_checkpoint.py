@@ -383,7 +383,16 @@ def test_a_size_that_no_model_has_is_refused_at_once(saved, name):
     section = settings[parents[0]] if parents else settings
     section[last] = 10**9 + 1
     edit(saved, model_settings=settings)
-    assert refusal(saved) == (f"{saved / 'config.json'}: {name} is 1e+09, more than any model has.")
+    message = f"model_settings.{name} is 1e+09, more than any model has."
+    assert refusal(saved) == f"{saved / 'config.json'}: {message}"
+
+
+@pytest.mark.parametrize(("name", "value"), [("num_mels", 10**9), ("window_ms", 5000)])
+def test_a_front_end_that_no_model_has_is_refused_at_once(saved, name, value):
+    front_end = json.loads((saved / "config.json").read_text())["front_end"]
+    edit(saved, front_end=front_end | {name: value})
+    message = f"front_end.{name} is {value:g}, more than any model has."
+    assert refusal(saved) == f"{saved / 'config.json'}: {message}"
 
 
 @pytest.mark.parametrize(("name", "value"), [("width", 2**18), ("depth", 2**18)])

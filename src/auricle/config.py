@@ -232,6 +232,8 @@ def from_dict(kind: type[SettingsType], values: dict[str, Any], where: str) -> S
         return kind.model_validate_json(json.dumps(values))
     except (TypeError, RecursionError) as error:
         raise ConfigError(f"{where}: holds what is neither text nor number ({error}).") from error
+    except ArithmeticError as error:
+        raise ConfigError(f"{where}: holds a number that is too large ({error}).") from error
     except ValidationError as error:
         # A misspelt key comes before the required one that is missing because of it.
         fault = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")

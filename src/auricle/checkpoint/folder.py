@@ -18,7 +18,7 @@ from auricle.checkpoint.parts import (
     check_tensors,
 )
 from auricle.config import from_dict, parse_json, to_json
-from auricle.errors import CheckpointError, ConfigError, printable
+from auricle.errors import CheckpointError, ConfigError, printable, quoted
 
 FORMAT: Literal[1] = 1
 CONFIG_FILE = "config.json"
@@ -192,7 +192,7 @@ def _read_config(path: Path) -> CheckpointConfig:
         )
     if values["format"] != FORMAT:
         raise CheckpointError(
-            f"{path}: has format {values['format']!r}, this version of auricle reads {FORMAT}."
+            f"{path}: has format {quoted(values['format'])}, this version of auricle reads {FORMAT}."
         )
     try:
         return from_dict(CheckpointConfig, values, str(path))

@@ -21,6 +21,7 @@ from auricle.models import Model
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 MOST_OF_A_SETTING = 2**20  # larger than any width, depth, length or rate
+MOST_MILLISECONDS = 1000  # of a window, from which tables follow
 
 
 class CheckpointConfig(Settings):
@@ -167,8 +168,9 @@ def check_size(config: CheckpointConfig, weights: Mapping[str, Tensor]) -> None:
                 "not the model's."
             )
 
-    for name, value in _numbers(config.model_settings | config.front_end.to_dict()):
-        if abs(value) > MOST_OF_A_SETTING:
+    sections = {"model_settings": config.model_settings, "front_end": config.front_end.to_dict()}
+    for name, value in _numbers(sections):
+        if abs(value) > (MOST_MILLISECONDS if name.endswith("_ms") else MOST_OF_A_SETTING):
             raise ConfigError(f"{name} is {value:g}, more than any model has.")
     handle = register_module_parameter_registration_hook(count)
     try:

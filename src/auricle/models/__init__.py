@@ -63,7 +63,7 @@ def configure(name: str, settings: dict[str, Any], where: str = "model") -> Mode
         raise ConfigError(f"{where}: {unknown_name('model', name, MODELS)}")
     entry, settings = MODELS[name], dict(settings)
     size = settings.pop("size", None)
-    if size is not None and size not in entry.sizes:
+    if size is not None and str(size) not in entry.sizes:
         raise ConfigError(f"{where}: {unknown_name('size', str(size), entry.sizes)}")
     return from_dict(entry.config, {**entry.sizes.get(size, {}), **settings}, where)
 
