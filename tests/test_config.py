@@ -204,6 +204,7 @@ def test_json_of_any_kind_is_read_or_a_value_error():
 
 def test_json_has_no_numbers_that_are_none():
     values = {"a": math.nan, "b": [math.inf, (1, -math.inf)], "c": "\u00e9", "d": True}
+    assert config.to_json("\x9b\u202e \u00e9 \x1b") == '"\\u009b\\u202e \u00e9 \\u001b"'
     assert config.to_json(values) == '{"a": null, "b": [null, [1, null]], "c": "\u00e9", "d": true}'
 
 
@@ -215,7 +216,7 @@ def test_all_json_is_written_by_one_function():
         for path in root.rglob("*.py")
         if "json.dump" in path.read_text(encoding="utf-8")
     }
-    words = {"experiment/speed.py", "experiment/search.py", "experiment/grid.py"}
+    words = {f"experiment/{name}.py" for name in ("speed", "search", "grid", "read")}
     assert with_dumps <= {"config.py", *words}
 
 

@@ -18,6 +18,8 @@ from pydantic_core import ErrorDetails
 
 from auricle.errors import ConfigError, printable, quoted, unknown_name
 
+# By terminals, in what JSON leaves as it is: see `printable`.
+OBEYED = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 MOST_BYTES = 2**21  # of a YAML file; it takes some 20 s
 MOST_NODES = 1_000_000  # of what it holds, each alias counted as what it stands for
 MOST_LEVELS = 40  # of what stands within what
@@ -205,7 +207,8 @@ def parse_json(content: str | bytes) -> Any:
 
 def to_json(value: Any, indent: int | None = None) -> str:
     """`value` as JSON text; numbers that are none (NaN, infinite) become null, as JSON has none."""
-    return json.dumps(finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    return OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def finite(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,14 @@ def test_rows_are_those_of_the_columns():
 def test_json_never_holds_a_number_that_is_none(number):
     line = formats.json_line(answer(score=number))
     assert json.loads(line, parse_constant=pytest.fail)["labels"][0]["score"] is None
+
+
+def test_the_name_of_a_file_holds_nothing_that_a_terminal_obeys():
+    foreign = replace(answer(), file=Path("\x1b[2J\x9b.wav"))
+    texts = [formats.choose(name).text(foreign) for name in ("table", "csv", "json")]
+    assert [text.isprintable() for text in "".join(texts).splitlines()] == [True] * 6
+    assert texts[0].startswith("\\x1b[2J\\x9b.wav\n")
+    assert json.loads(texts[2])["file"] == "\x1b[2J\x9b.wav"
 
 
 def test_csv_quotes_what_has_to_be():

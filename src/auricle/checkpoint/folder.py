@@ -192,7 +192,8 @@ def _read_config(path: Path) -> CheckpointConfig:
         )
     if values["format"] != FORMAT:
         raise CheckpointError(
-            f"{path}: has format {quoted(values['format'])}, this version of auricle reads {FORMAT}."
+            f"{path}: has format {quoted(values['format'])}, this version of auricle reads "
+            f"{FORMAT}."
         )
     try:
         return from_dict(CheckpointConfig, values, str(path))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from auricle.errors import printable
+
 if TYPE_CHECKING:
     from auricle.inference.records import Answer
 
@@ -48,7 +50,8 @@ def show_bars(answer: "Answer") -> None:
     console = Console()
     # Text, because a string would be read as markup: a file may be called "[red].wav".
     console.print(
-        Text(str(answer.file), style="bold"), Text(f"{answer.whole.recognition.end:.1f} s", "dim")
+        Text(printable(str(answer.file)), style="bold"),
+        Text(f"{answer.whole.recognition.end:.1f} s", "dim"),
     )
     for heading, lines in sections(answer.whole):
         if heading:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from auricle.config import to_json
-from auricle.errors import ConfigError, unknown_name
+from auricle.errors import ConfigError, printable, unknown_name
 from auricle.inference import records
 from auricle.inference.records import Answer
 
@@ -29,7 +29,7 @@ def table(answer: Answer) -> str:
 
     What is not recognised stands under a heading of its own; silence has no labels.
     """
-    lines = [str(answer.file)]
+    lines = [printable(str(answer.file))]
     for heading, entries in records.sections(answer.whole):
         lines += [f"  {heading}"] * bool(heading)
         lines += [f"  {entry.score:6.1%}  {records.title(entry)}" for entry in entries]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from auricle.errors import printable
 from auricle.inference.ontology import Group
 from auricle.inference.recognition import Prediction, Recognition
 
@@ -61,7 +62,7 @@ def rows(answer: Answer) -> list[list[Any]]:
     """Return a row for each label or group of each window: COLUMNS, or GROUP_COLUMNS."""
     return [
         [
-            str(answer.file),
+            printable(str(answer.file)),
             round(part.recognition.start, SECOND_DIGITS),
             round(part.recognition.end, SECOND_DIGITS),
             line.label,
