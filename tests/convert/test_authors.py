@@ -149,6 +149,20 @@ def test_missing_left_over_and_mis_shaped_tensors_are_named(save):
     )
 
 
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda value: value.fill_(torch.nan), "numbers that are NaN or infinite"),
+        (lambda value: value.long(), "int64 instead of float32"),
+    ],
+)
+def test_weights_that_are_no_finite_floats_are_refused(save, change, fault):
+    tensors = authors_tensors()
+    tensors["v.norm.bias"] = change(tensors["v.norm.bias"])
+    path = save(tensors)
+    assert message(path) == f"{path}: does not fit the model: norm.bias holds {fault}."
+
+
 def test_a_missing_block_in_the_middle_is_named_and_long_lists_are_cut(save):
     tensors = authors_tensors()
     path = save({name: value for name, value in tensors.items() if ".blocks.1." not in name})

@@ -173,7 +173,9 @@ def test_a_configuration_that_cannot_be_converted_is_refused(folder, change, exp
 
 def test_a_model_the_settings_make_impossible_is_refused(folder):
     edit(folder / "config.json", num_attention_heads=5)
-    assert message(folder) == (f"{folder}: model: width (32) must be a multiple of num_heads (5).")
+    assert message(folder) == (
+        f"{folder / 'config.json'}: model: width (32) must be a multiple of num_heads (5)."
+    )
 
 
 def test_files_that_disagree_are_refused(folder):
@@ -181,6 +183,15 @@ def test_files_that_disagree_are_refused(folder):
     assert message(folder) == (
         f"{folder}: max_length is 128 in config.json and 1024 in preprocessor_config.json. "
         "Correct the one that is wrong."
+    )
+
+
+@pytest.mark.parametrize("key", ["num_hidden_layers", "hidden_size", "intermediate_size"])
+def test_a_configuration_of_a_far_larger_model_is_refused_before_it_is_built(folder, key):
+    edit(folder / "config.json", **{key: 16 * 10**4})
+    assert message(folder) == (
+        f"{folder / 'config.json'}: the settings ask for a larger model than its weights are of; "
+        "one of the two is not the model's."
     )
 
 
@@ -318,7 +329,7 @@ def refusal(ours: Checkpoint, folder: Path) -> str:
     """What the layout is said to have no place for."""
     with pytest.raises(CheckpointError) as error:
         convert.write(ours, folder / "out", "huggingface")
-    before, after = "the layout of Hugging Face has no place for ", ". Use --to auricle instead."
+    before, after = "the layout of Hugging Face has no place for ", ". Use --to auricle."
     assert str(error.value).startswith(before) and str(error.value).endswith(after)
     assert not (folder / "out").exists()
     return str(error.value).removeprefix(before).removesuffix(after)

@@ -38,11 +38,26 @@ class Description:
     model: str = "ast"
 
 
-def ast_settings(checkpoint: Checkpoint) -> models.ASTConfig:
-    """The settings of a checkpoint whose model is known to be an AST."""
+def writable_ast(checkpoint: Checkpoint, layout: str) -> models.ASTConfig:
+    """The settings of an AST that can be written in another project's layout.
+
+    Raises:
+        CheckpointError: it is another model, has no labels, or another readout than AST's.
+    """
+    if checkpoint.config.model != "ast":
+        raise no_place(layout, f"the model {checkpoint.config.model!r}; only 'ast' can be written")
+    if not checkpoint.config.id2label:
+        raise no_place(layout, "a model without labels: train it first")
     settings = checkpoint.model.config
-    assert isinstance(settings, models.ASTConfig), f"{checkpoint.config.model} is no AST"
+    assert isinstance(settings, models.ASTConfig)
+    if settings.num_prefix_tokens != 2 or settings.readout != "prefix_mean":
+        raise no_place(layout, "this readout: it is always the mean of two prefix tokens")
     return settings
+
+
+def no_place(layout: str, what: str) -> CheckpointError:
+    """The error of a writer whose layout cannot hold `what`."""
+    return CheckpointError(f"{layout} has no place for {what}. Use --to auricle.")
 
 
 def number_of_heads(width: int, path: Path) -> int:
@@ -89,7 +104,11 @@ def translate(
 def assemble(
     source: Source, kind: str, description: Description, state: dict[str, Tensor]
 ) -> Checkpoint:
-    """The checkpoint of `description` with the weights of `state`, in eval mode."""
+    """The checkpoint of `description` with the weights of `state`, in eval mode.
+
+    Raises:
+        CheckpointError: a tensor holds no floats, or numbers that are NaN or infinite.
+    """
     provenance: dict[str, Any] = {"source": source.path.name, "layout": kind}
     if source.dropped:
         provenance["dropped"] = source.dropped
@@ -103,6 +122,7 @@ def assemble(
         description.activation,
         provenance,
     )
+    checkpoint.check_tensors(result.model, state, str(source.path))
     result.model.load_state_dict(state)
     return result.eval()
 

@@ -19,13 +19,14 @@ from auricle.convert.assembly import (
     HEAD_WIDTH,
     Description,
     assemble,
-    ast_settings,
     fixed_padding,
     mlp_ratio,
+    no_place,
     number_of_heads,
     numbered_labels,
     read_labels,
     translate,
+    writable_ast,
 )
 from auricle.convert.layout import (
     TIMM_PARTS,
@@ -39,6 +40,7 @@ from auricle.errors import CheckpointError
 from auricle.features import FbankConfig
 
 KIND = "ast"
+LAYOUT_NAME = "the authors' layout"
 LAYOUT = Layout(
     prefix_tokens=("v.cls_token", "v.dist_token"),
     positions="v.pos_embed",
@@ -109,7 +111,10 @@ def write(checkpoint: Checkpoint, out: Path) -> list[str]:
     Raises:
         CheckpointError: the layout has no place for this model.
     """
-    _refuse(checkpoint)
+    model = writable_ast(checkpoint, LAYOUT_NAME)
+    if model.num_heads * HEAD_WIDTH != model.width:
+        what = f"heads that are not {HEAD_WIDTH} wide: the file does not say their number"
+        raise no_place(LAYOUT_NAME, what)
     tensors = to_theirs(checkpoint.model.state_dict(), LAYOUT)
     cls = tensors["v.cls_token"]
     for head in UNUSED_HEADS:
@@ -117,30 +122,11 @@ def write(checkpoint: Checkpoint, out: Path) -> list[str]:
         tensors[f"{head}.bias"] = cls.new_zeros(IMAGENET_CLASSES)
     torch.save({PARALLEL + name: value.detach().cpu() for name, value in tensors.items()}, out)
     lost = ["labels", "front end", "activation"]
-    model = ast_settings(checkpoint)
     if (model.norm_epsilon, model.head_norm_epsilon) != EPSILONS:
         lost.append(
             "norm_epsilon: the authors' code has {:g}, and {:g} in the head".format(*EPSILONS)
         )
     return lost
-
-
-def _refuse(checkpoint: Checkpoint) -> None:
-    if checkpoint.config.model != "ast":
-        raise _no_place(f"the model {checkpoint.config.model!r}; only 'ast' can be written")
-    model, what = ast_settings(checkpoint), None
-    if not checkpoint.config.id2label:
-        what = "a model without labels: train it first"
-    elif model.num_prefix_tokens != 2 or model.readout != "prefix_mean":
-        what = "this readout: it is always the mean of two prefix tokens"
-    elif model.num_heads * HEAD_WIDTH != model.width:
-        what = f"heads that are not {HEAD_WIDTH} wide: the file does not say their number"
-    if what is not None:
-        raise _no_place(what)
-
-
-def _no_place(what: str) -> CheckpointError:
-    return CheckpointError(f"the authors' layout has no place for {what}. Use --to auricle.")
 
 
 def _own_tensors(source: Source) -> tuple[dict[str, Tensor], list[str]]:

@@ -14,23 +14,27 @@ from pydantic import ConfigDict, Field
 from safetensors.torch import save_file
 from torch import Tensor
 
-from auricle.checkpoint import Checkpoint
+from auricle.checkpoint import Checkpoint, CheckpointConfig
+from auricle.checkpoint.parts import check_size
 from auricle.config import Settings, SettingsType, from_dict, to_json
 from auricle.convert.assembly import (
     Activation,
     Description,
     assemble,
-    ast_settings,
     fixed_padding,
     mlp_ratio,
+    no_place,
     translate,
+    writable_ast,
 )
 from auricle.convert.layout import Layout, to_theirs
 from auricle.convert.source import Options, Source
 from auricle.errors import CheckpointError, ConfigError
 from auricle.features import FbankConfig
+from auricle.models import ASTConfig
 
 KIND = "huggingface"
+LAYOUT_NAME = "the layout of Hugging Face"
 MODEL_TYPE = "audio-spectrogram-transformer"
 AUDIOSET_CLASSES = 527
 MULTI_LABEL = "multi_label_classification"
@@ -132,9 +136,25 @@ def read(source: Source, options: Options) -> Checkpoint:
         )
     config = _parse(ModelConfig, source.config or {}, source.path / "config.json")
     description = _describe(source, config)
+    _check_size(source, description)
     names = CURRENT if CURRENT.depth(source.tensors) else OLDER
     state = translate(source.tensors, names, description.settings, source.path)
     return assemble(source, KIND, description, state)
+
+
+def _check_size(source: Source, description: Description) -> None:
+    """Refuse a config.json of a larger model than the tensors are of, before it is built."""
+    config = CheckpointConfig(
+        model=description.model,
+        model_settings=description.settings,
+        front_end=description.front_end,
+        id2label={str(index): label for index, label in enumerate(description.labels)},
+        activation=description.activation,
+    )
+    try:
+        check_size(config, source.tensors)
+    except ConfigError as error:
+        raise CheckpointError(f"{source.path / 'config.json'}: {error}") from error
 
 
 def _parse(kind: type[SettingsType], values: dict[str, Any], path: Path) -> SettingsType:
@@ -218,56 +238,45 @@ def write(checkpoint: Checkpoint, out: Path) -> list[str]:
     Raises:
         CheckpointError: the layout has no place for this model or front end.
     """
-    _refuse(checkpoint)
+    model = _writable(checkpoint)
     out.mkdir(parents=True, exist_ok=True)
-    tensors = to_theirs(_with_one_epsilon(checkpoint), OLDER)
+    tensors = to_theirs(_with_one_epsilon(checkpoint.model.state_dict(), model), OLDER)
     contents = {name: value.cpu() for name, value in tensors.items()}
     save_file(contents, out / "model.safetensors", {"format": "pt"})
-    _write_json(out / "config.json", _config(checkpoint))
+    _write_json(out / "config.json", _config(checkpoint, model))
     _write_json(out / "preprocessor_config.json", _preprocessor(checkpoint))
-    return _lost(checkpoint)
+    return _lost(checkpoint, model)
 
 
-def _with_one_epsilon(checkpoint: Checkpoint) -> dict[str, Tensor]:
+def _with_one_epsilon(state: dict[str, Tensor], model: ASTConfig) -> dict[str, Tensor]:
     """Our state for a layout whose head's norm has the epsilon of all other norms.
 
     With embeddings k times as large, an epsilon k * k times as large gives the same norm, so a
     factor on the final norm, which makes the embeddings, keeps the logits.
     """
-    state, config = checkpoint.model.state_dict(), ast_settings(checkpoint)
-    ratio = config.norm_epsilon / config.head_norm_epsilon
+    ratio = model.norm_epsilon / model.head_norm_epsilon
     if ratio == 1:
         return state
     scaled = {name: state[name] * math.sqrt(ratio) for name in ("norm.weight", "norm.bias")}
     return {**state, **scaled}
 
 
-def _refuse(checkpoint: Checkpoint) -> None:
-    config = checkpoint.config
-    if config.model != "ast":
-        raise _no_place(f"the model {config.model!r}; only 'ast' can be written")
-    if not config.id2label:
-        raise _no_place("a model without labels: train it first")
-    model = ast_settings(checkpoint)
+def _writable(checkpoint: Checkpoint) -> ASTConfig:
+    """The settings of the model, refused where model or front end have no place."""
+    model = writable_ast(checkpoint, LAYOUT_NAME)
     if model.patch[0] != model.patch[1]:
         rows, columns = model.patch
-        raise _no_place(f"patches of {rows} x {columns}: they must be square")
-    if model.num_prefix_tokens != 2 or model.readout != "prefix_mean":
-        raise _no_place("this readout: it is always the mean of two prefix tokens")
+        raise no_place(LAYOUT_NAME, f"patches of {rows} x {columns}: they must be square")
     for key, value in EXTRACTOR_FIXED.items():
-        found = getattr(config.front_end, key)
+        found = getattr(checkpoint.config.front_end, key)
         if found != value:
-            raise _no_place(f"{key} = {found}: the extractor always has {value}")
+            what = f"{key} = {found}: the extractor always has {value}"
+            raise no_place(LAYOUT_NAME, what)
+    return model
 
 
-def _no_place(what: str) -> CheckpointError:
-    return CheckpointError(
-        f"the layout of Hugging Face has no place for {what}. Use --to auricle instead."
-    )
-
-
-def _config(checkpoint: Checkpoint) -> dict[str, Any]:
-    model, id2label = ast_settings(checkpoint), checkpoint.config.id2label
+def _config(checkpoint: Checkpoint, model: ASTConfig) -> dict[str, Any]:
+    id2label = checkpoint.config.id2label
     is_sigmoid = checkpoint.config.activation == "sigmoid"
     return {
         "architectures": ["ASTForAudioClassification"],
@@ -309,7 +318,7 @@ def _preprocessor(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _lost(checkpoint: Checkpoint) -> list[str]:
+def _lost(checkpoint: Checkpoint, model: ASTConfig) -> list[str]:
     lost = []
     if checkpoint.config.front_end.padding.mode == "mask":
         lost.append("masks: clips shorter than max_length are padded with zeros there")
@@ -317,7 +326,6 @@ def _lost(checkpoint: Checkpoint) -> list[str]:
         lost.append("softest_dbfs: softer clips are not raised to that level there")
     if checkpoint.config.thresholds is not None:
         lost.append("thresholds")
-    model = ast_settings(checkpoint)
     if model.head_norm_epsilon != model.norm_epsilon:
         lost.append("head_norm_epsilon: embeddings are scaled instead, logits stay the same")
     return lost
