@@ -75,7 +75,7 @@ def test_one_clip_has_no_deviation(pair, sounds, tmp_path):
     result = run(*pair, "--data", sounds, "--out", tmp_path / "out")
     assert (result.exit_code, result.stderr) == (
         2,
-        f"error: {sounds}: both heard 1 clip(s); how much answers vary takes two or more.\n",
+        f"error: {sounds}: both scored 1 clip(s); how much answers vary takes two or more.\n",
     )
     assert not (tmp_path / "out").exists()
 

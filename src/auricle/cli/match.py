@@ -33,7 +33,7 @@ def match(  # noqa: PLR0913 - one parameter for each option
     from auricle import checkpoint
     from auricle.data import read
     from auricle.evaluation import report
-    from auricle.evaluation.agreement import hear_both
+    from auricle.evaluation.agreement import score_both
     from auricle.evaluation.matching import check_can_match, matched
     from auricle.inference import Classifier, check_distinct, resolve  # here, for a quick --help
 
@@ -45,7 +45,7 @@ def match(  # noqa: PLR0913 - one parameter for each option
         manifest = read(data, labelled=False).select(split, fold)
         with judging.counting(2 * len(manifest.clips)) as progress:
             sides = (Classifier(own, device), Classifier(other, device))
-            both = hear_both(*sides, manifest, batch_size, progress)
+            both = score_both(*sides, manifest, batch_size, progress)
         judging.report_failures(both.failures)
         origin = {"teacher": teacher, "data": str(data), "split": split, "fold": fold}
         checkpoint.save(matched(own, both, origin), out)

@@ -1,6 +1,6 @@
-"""How far a student hears what its teacher hears, on clips that need no labels.
+"""How alike a student's scores are to its teacher's, on clips that need no labels.
 
-Each model hears a clip at its own sample rate and in its own windows. Compared are the labels that
+Each model scores a clip at its own sample rate and in its own windows. Compared are the labels that
 both know.
 
 Logits are the log-odds of scores, whatever activation gave them.
@@ -49,7 +49,7 @@ LEAST_ODDS = 1e-7  # a score nearer to 0 or 1 has the logit of this
 
 @dataclass(frozen=True)
 class Both:
-    """What student and teacher heard in the same clips.
+    """The scores of student and teacher for the same clips.
 
     Attributes:
         clips: N clips that both could score, in the order of the manifest.
@@ -85,32 +85,29 @@ def agree(
     batch_size: int = 32,
     progress: Progress = no_progress,
 ) -> Agreement:
-    """Let both models hear every clip of `manifest` and compare what they say.
+    """Score every clip of `manifest` with both models (`score_both`) and compare the scores.
 
     Args:
         threshold: from which score of the teacher on a clip has a label.
-        progress: called with the number of clips of each batch, once by each model.
 
     Raises:
-        CheckpointError: the models share fewer than two labels, or scores are not numbers.
-        DataError: no clip can be scored by both.
-        MissingExtraError: torchmetrics is not installed.
+        MissingExtraError: torchmetrics is not installed; others as `score_both`.
     """
     require_torchmetrics()
-    both = hear_both(student, teacher, manifest, batch_size, progress)
+    both = score_both(student, teacher, manifest, batch_size, progress)
     groups = number_groups([group_of(clip) for clip in both.clips])
     numbers = measure_likeness(both.student, both.teacher, both.labels, groups, threshold)
     return Agreement(**vars(both), numbers=numbers)
 
 
-def hear_both(
+def score_both(
     student: Scorer,
     teacher: Scorer,
     manifest: Manifest,
     batch_size: int = 32,
     progress: Progress = no_progress,
 ) -> Both:
-    """Let both models hear every clip of `manifest`.
+    """Score every clip of `manifest` with both models.
 
     Args:
         progress: called with the number of clips of each batch, once by each model.
@@ -123,13 +120,12 @@ def hear_both(
     sides = []
     for scorer in (student, teacher):
         columns = [scorer.labels.index(label) for label in labels]
-        heard = score_clips(scorer.score_files, manifest, batch_size, progress)
-        sides.append(ScoredClips(heard.clips, heard.scores[:, columns], heard.failures))
-    clips, (heard_by_student, heard_by_teacher) = _by_both(sides, manifest)
+        scored = score_clips(scorer.score_files, manifest, batch_size, progress)
+        sides.append(ScoredClips(scored.clips, scored.scores[:, columns], scored.failures))
+    clips, (ours, theirs) = _by_both(sides, manifest)
     # A clip that neither can score is named once.
     failures = {failure.clip: failure for side in sides for failure in side.failures}
-    named_once = list(failures.values())
-    return Both(manifest, clips, labels, heard_by_student, heard_by_teacher, named_once)
+    return Both(manifest, clips, labels, ours, theirs, list(failures.values()))
 
 
 def check_all_known(student: Sequence[str], teacher: Sequence[str]) -> None:
@@ -188,7 +184,7 @@ def measure_likeness(
     mAP: of the student against the teacher's labels, over labels_counted labels.
     logit_difference, logit_correlation: mean over labels of the mean absolute difference, and of
         Pearson's correlation over clips.
-    intervals: 95 %, by `groups` `(N,)`; resampled says of what, undefined why one is None.
+    intervals: 95 %, by `groups` `(N,)`; resampled names what is drawn, undefined why one is None.
     classes: a row for each label, with the student's thresholds of
         `calibration.best_thresholds` for the teacher's labels.
     worst: the clips that most surely disagree.
@@ -286,7 +282,7 @@ def _worst(
     First those where the teacher prefers its own label by most.
     """
     own, best = teacher.max(dim=1)
-    heard, chosen = student.max(dim=1)
+    top, chosen = student.max(dim=1)
     lead = own - teacher.gather(1, chosen[:, None])[:, 0]
     missed = (place > TOP).nonzero()[:, 0]
     order = missed[lead[missed].argsort(descending=True, stable=True)]
@@ -296,7 +292,7 @@ def _worst(
             "teacher": labels[int(best[index])],
             "teacher_score": own[index].item(),
             "student": labels[int(chosen[index])],
-            "student_score": heard[index].item(),
+            "student_score": top[index].item(),
             "place": int(place[index]),
         }
         for index in order[:NUM_WORST].tolist()

@@ -1,9 +1,8 @@
 """Intervals: how far a number could have come out otherwise with other clips of the same kind.
 
 Shares of clips have a bootstrap interval. Means over classes (mAP, mAUC, macro F1) have a jackknife
-interval: the bootstrap repeats clips, which raises precision, and loses classes of few clips; its
-95 % interval of the mAP covers 80 to 93 % where clips of a class are few. benchmarks/coverage.py
-measures both.
+interval: the bootstrap repeats clips, which raises precision, and loses classes of few clips.
+benchmarks/coverage.py measures how often both hold what they should.
 
 Whole groups are drawn with replacement, or left out, because clips of one recording or speaker are
 not independent. Scores are sorted once; a round only changes the weights of the clips. A test

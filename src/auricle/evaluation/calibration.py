@@ -1,4 +1,4 @@
-"""Do scores mean what they say, and from which score on should a class count as found?
+"""Calibration of scores, and the thresholds from which on a class counts as found.
 
 Shapes: N clips, C classes.
 """
@@ -46,7 +46,7 @@ def calibration_error(scores: Tensor, targets: Tensor, single_label: bool) -> fl
 def reliability(scores: Tensor, targets: Tensor, single_label: bool) -> list[dict[str, Any]]:
     """The bins behind `calibration_error` that hold a score: a row each for table and picture.
 
-    As in torchmetrics a bin holds its lower edge, so that scores of exactly 1 are a bin apart.
+    As in torchmetrics a bin holds its lower edge: scores of exactly 1 have a bin of their own.
     """
     if single_label:
         confidence, best = scores.double().max(dim=1)

@@ -201,7 +201,7 @@ class _Side:
         return list(self._correct)
 
     def correct(self, clips: list[str]) -> Tensor:
-        """`(S, N)`, 1 where the clip was heard right."""
+        """`(S, N)`, 1 where the best-scored label is one of the clip's."""
         return torch.stack([torch.stack(self._correct[clip]) for clip in clips], dim=1)
 
     def _check_even(self) -> None:

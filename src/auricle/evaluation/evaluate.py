@@ -55,7 +55,7 @@ MEMBER_METRICS = ("accuracy", "top5_accuracy", "mAP", "mAUC", "d_prime", "macro_
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was heard in the clips, and how good that is.
+    """The scores of the clips, and how good they are.
 
     Attributes:
         clips: N clips that were scored, in the order of the manifest.
@@ -99,8 +99,8 @@ def evaluate(
         MissingExtraError: torchmetrics is not installed.
     """
     labels = list(classifier.labels)
-    heard = _scored(classifier.score_files, labels, manifest, batch_size, progress)
-    return measure(manifest, heard, labels, thresholds)
+    scored = _scored(classifier.score_files, labels, manifest, batch_size, progress)
+    return measure(manifest, scored, labels, thresholds)
 
 
 def _scored(
@@ -117,13 +117,18 @@ def _scored(
 
 
 def measure(
-    manifest: Manifest, heard: ScoredClips, labels: list[str], thresholds: list[float] | None = None
+    manifest: Manifest,
+    scored: ScoredClips,
+    labels: list[str],
+    thresholds: list[float] | None = None,
 ) -> Evaluation:
     """Judge scores `(N, C)` by the labels of their clips."""
-    targets = targets_of(heard.clips, labels)
-    groups = number_groups([group_of(clip) for clip in heard.clips])
-    metrics = judge(heard.scores, targets, labels, groups, thresholds)
-    return Evaluation(manifest, heard.clips, heard.scores, targets, labels, metrics, heard.failures)
+    targets = targets_of(scored.clips, labels)
+    groups = number_groups([group_of(clip) for clip in scored.clips])
+    metrics = judge(scored.scores, targets, labels, groups, thresholds)
+    return Evaluation(
+        manifest, scored.clips, scored.scores, targets, labels, metrics, scored.failures
+    )
 
 
 def leave_out(manifest: Manifest, labels: Sequence[str]) -> Manifest:
@@ -238,8 +243,7 @@ def undefined_intervals(intervals: dict[str, Interval], groups: Tensor) -> dict[
 
 def resampled_units(groups: Tensor) -> dict[str, Any]:
     """What the intervals draw, how many there are, and how often the bootstrap draws them."""
-    number = int(groups.max()) + 1
-    unit = f"{bootstrap.unit_of(groups)}s"
+    unit, number = f"{bootstrap.unit_of(groups)}s", int(groups.max()) + 1
     return {"unit": unit, "number": number, "rounds": bootstrap.ROUNDS}
 
 
@@ -299,11 +303,11 @@ def evaluate_ensemble(
     A clip that one member cannot score is left out for all, so that every number is about the same
     clips.
     """
-    heard = _scored(ensemble.score_members, ensemble.labels, manifest, batch_size, progress)
-    whole = replace(heard, scores=ensemble.join(heard.scores))
+    scored = _scored(ensemble.score_members, ensemble.labels, manifest, batch_size, progress)
+    whole = replace(scored, scores=ensemble.join(scored.scores))
     evaluation = measure(manifest, whole, ensemble.labels)
     rows = []
-    members = zip(ensemble.names, ensemble.weights, heard.scores.unbind(dim=1), strict=True)
+    members = zip(ensemble.names, ensemble.weights, scored.scores.unbind(dim=1), strict=True)
     for name, weight, scores in members:
         rows.append({"member": name, "weight": weight} | _numbers(scores, evaluation))
     return evaluation, rows

@@ -1,8 +1,8 @@
 """A student's answers brought to the spread of its teacher's.
 
-A student that cannot hear all that its teacher hears answers too cautiously: the log-odds of its
+A student that cannot reproduce all of its teacher's outputs is too cautious: the log-odds of its
 labels vary less from clip to clip, those of rare labels least, and so frequent labels stand before
-rare ones that were heard. A label's place among the others is what a scale and a shift change.
+rare ones that are there. A label's place among the others is what a scale and a shift change.
 
 Shapes: N clips, C labels.
 """
@@ -26,10 +26,10 @@ def match_moments(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     Args:
         student, teacher: scores `(N, C)` of the same clips.
     """
-    said, wanted = log_odds(student.double()), log_odds(teacher.double())
-    spread = said.std(dim=0, correction=0)
-    scale = torch.where(spread > 0, wanted.std(dim=0, correction=0) / spread, 1.0)
-    return scale, wanted.mean(dim=0) - scale * said.mean(dim=0)
+    logits, target = log_odds(student.double()), log_odds(teacher.double())
+    spread = logits.std(dim=0, correction=0)
+    scale = torch.where(spread > 0, target.std(dim=0, correction=0) / spread, 1.0)
+    return scale, target.mean(dim=0) - scale * logits.mean(dim=0)
 
 
 def check_can_match(student: Checkpoint, teacher: Checkpoint) -> None:
@@ -51,7 +51,7 @@ def check_can_match(student: Checkpoint, teacher: Checkpoint) -> None:
 def matched(student: Checkpoint, both: Both, origin: dict[str, Any]) -> Checkpoint:
     """A copy of `student` whose last layer is scaled and shifted by `match_moments`.
 
-    Thresholds, metrics and what else was told of the student do not stay: they were those of other
+    Thresholds, metrics and the card's facts of the student do not stay: they were those of other
     scores.
 
     Args:
@@ -63,7 +63,7 @@ def matched(student: Checkpoint, both: Both, origin: dict[str, Any]) -> Checkpoi
     """
     if len(both.clips) < 2:
         raise DataError(
-            f"{origin['data']}: both heard {len(both.clips)} clip(s); how much answers vary takes "
+            f"{origin['data']}: both scored {len(both.clips)} clip(s); how much answers vary takes "
             "two or more."
         )
     result = copy.deepcopy(student)

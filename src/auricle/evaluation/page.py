@@ -174,7 +174,7 @@ def _members(record: dict[str, Any]) -> str:
 
 
 def _classes(evaluation: Evaluation) -> str:
-    # Those that no clip has say little; of AudioSet's 527 they may be most.
+    # Those that no clip has come last; of AudioSet's 527 they may be most.
     classes = sorted(evaluation.metrics["classes"], key=lambda row: row["clips"] == 0)
     rows = [[row[key] for key in CLASS_COLUMNS] for row in classes]
     return _table(list(CLASS_COLUMNS.values()), rows, sortable=True) + (
@@ -207,7 +207,7 @@ def _worst(evaluation: Evaluation, folder: Path) -> str:
         clip = evaluation.clips[wrong["clip"]]
         scores = (wrong["predicted"], wrong["score"], "; ".join(clip.labels), wrong["own_score"])
         rows.append((*_links(clip, folder), *scores))
-    head = ("clip", "listen", "heard", "score", "label", "its score")
+    head = ("clip", "listen", "best-scored", "score", "label", "its score")
     return _table(head, rows) if rows else "<p>No clip is wrong.</p>"
 
 

@@ -159,8 +159,7 @@ def smallest_difference(
     same clips disagree less, and less of a difference shows.
 
     For 681 clips and an accuracy of 93 %: 3.9 points; 2.7 where the models disagree about half as
-    many clips. (The 95 % interval of one model's accuracy is +-1.9 points wide there; it does not
-    say what a paired comparison can show.)
+    many clips.
 
     Source: Connor 1987, equation for the number of pairs, solved for the difference:
     `N d^2 = (z_alpha sqrt(q) + z_power sqrt(q - d^2))^2`, q the disagreement. A normal

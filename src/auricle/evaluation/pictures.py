@@ -99,10 +99,10 @@ def _draw_bars(axes: "Axes", rows: list[dict[str, Any]], title: str) -> None:
 
 
 def draw_confusion(metrics: dict[str, Any]) -> bytes:
-    """The confusion matrix: rows are the clips' classes, columns the classes heard.
+    """The confusion matrix: rows are the clips' classes, columns the best-scored classes.
 
     A cell's colour, and its second number, are the share of the row's clips. Of more than 60
-    classes the 30 with the lowest recall are drawn, with what was heard beyond them in one column.
+    classes the 30 with the lowest recall are drawn, with all other columns as one.
     """
     labels = [row["label"] for row in metrics["classes"]]
     counts: list[list[int]] = metrics["confusion_matrix"]
@@ -135,7 +135,7 @@ def _name_cells(axes: "Axes", rows: list[str], columns: list[str]) -> None:
     axes.set_xticks(range(len(columns)), columns, fontsize=size, parse_math=False)
     for tick in axes.get_xticklabels():
         tick.set(rotation=rotation, ha="right", va="center", rotation_mode="anchor")
-    axes.set(xlabel="heard", ylabel="label (clips)")
+    axes.set(xlabel="best-scored class", ylabel="label (clips)")
 
 
 def _worst(classes: list[dict[str, Any]]) -> list[int]:

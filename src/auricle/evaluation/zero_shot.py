@@ -175,16 +175,16 @@ def evaluate_zero_shot(
     """
     require_torchmetrics()  # hours of listening must not end in its absence
     check_known(manifest, model.labels)
-    heard = score_clips(
+    scored = score_clips(
         model.scorer.score_files, manifest.without_soft_targets(), batch_size, progress
     )
-    by_class = replace(heard, scores=model.highest(heard.scores))
+    by_class = replace(scored, scores=model.highest(scored.scores))
     evaluation = measure(manifest, by_class, model.labels)
     right = evaluation.targets @ model.belongs.long() > 0
     found = None
     if thresholds is not None:
-        found = heard.scores.double() >= torch.tensor(thresholds, dtype=torch.float64)
-    numbers = among_all_labels(heard.scores, right, found)
+        found = scored.scores.double() >= torch.tensor(thresholds, dtype=torch.float64)
+    numbers = among_all_labels(scored.scores, right, found)
     return replace(evaluation, metrics=evaluation.metrics | {"all_labels": numbers})
 
 
