@@ -139,10 +139,15 @@ def recognise(
     """Return the `top` best of the C `labels` in `segment`, and which are recognised."""
     found = reached(segment, thresholds)
     allowed = set(selection.of(segment, labels))
-    ordered = [
-        Prediction(labels[index], score, None if found is None else found[index])
-        for score, index in zip(*map(Tensor.tolist, segment.scores.topk(len(labels))), strict=True)
-        if index in allowed and score >= selection.min_score
-    ]
-    recognised = None if found is None else [each for each in ordered if each.recognised]
-    return Recognition(segment.start, segment.end, ordered[:top], recognised, segment.is_silent)
+    best: list[Prediction] = []
+    recognised: list[Prediction] = []
+    for score, index in zip(*map(Tensor.tolist, segment.scores.topk(len(labels))), strict=True):
+        if index not in allowed or score < selection.min_score:
+            continue
+        is_found = None if found is None else found[index]
+        if len(best) < top or is_found:  # Speed: of hundreds of labels few are named
+            named = Prediction(labels[index], score, is_found)
+            best += [named] * (len(best) < top)
+            recognised += [named] * bool(is_found)
+    answered = None if found is None else recognised
+    return Recognition(segment.start, segment.end, best, answered, segment.is_silent)
