@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from auricle.inference import Classifier, Prediction, Segment
-from auricle.inference.recognition import SILENCE, Selection, level, recognise
+from auricle.inference import Classifier, Prediction, Segment, recognition
+from auricle.inference.recognition import SILENCE, Selection, level, recognise, without_pauses
 
 LABELS = ["dog", "cat", "rain"]
 SCORES = torch.tensor([0.5, 0.25, 0.75])
@@ -100,6 +100,41 @@ def test_a_list_of_waveforms_is_recognised_as_each_alone(classifier, tone):
         alone = classifier.recognise(waveform, 16_000, top=2)
         assert [each.label for each in alone.best] == [each.label for each in answer.best]
         assert (alone.silence, alone.end) == (answer.silence, answer.end)
+
+
+@pytest.fixture
+def bark():
+    """Half a second of noise, of which no frame is silent."""
+    return 0.1 * torch.randn(8000, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.3])
+def test_silence_of_more_than_a_pause_and_at_the_ends_is_left_out(bark, offset):
+    guard = torch.zeros(round(recognition.GUARD_SECONDS * 16_000))
+    short, long = torch.zeros(6400), torch.zeros(32_000)
+    waveform = torch.cat([long, bark, long, bark, short, bark, long[:4050]]) + offset
+    kept = without_pauses(waveform, 16_000)
+    expected = torch.cat([guard, bark, guard, guard, bark, short, bark, guard]) + offset
+    assert torch.equal(kept, expected)
+
+
+def test_where_all_or_nothing_sounds_all_is_kept(bark):
+    faint = 1e-4 * bark  # -100 dBFS
+    for waveform in (bark, faint, torch.zeros(500), bark[:5], torch.full((16_000,), 0.5)):
+        assert without_pauses(waveform, 16_000) is waveform
+    quiet_room = 0.01 * torch.cat([bark, 0.1 * bark])  # -60 and -80 dBFS
+    assert len(without_pauses(quiet_room, 16_000)) == 8000 + 640
+
+
+def test_silence_around_a_sound_changes_nothing(classifier, bark):
+    """Neither in its scores nor in its embedding: half a second of it in five of zeros."""
+    guard = torch.zeros(round(recognition.GUARD_SECONDS * 16_000))
+    expected = torch.cat([guard, bark, guard])
+    amid = torch.cat([torch.zeros(16_000), bark, torch.zeros(5600)])  # one window
+    assert classifier.score_waveforms([amid]).equal(classifier.score_waveforms([expected]))
+    assert classifier.embed(amid, 16_000).equal(classifier.embed(expected, 16_000))
+    answer = classifier.recognise(amid, 16_000)
+    assert (answer.start, answer.end, answer.silence) == (0.0, len(amid) / 16_000, False)
 
 
 def test_classify_gives_the_best_of_recognise(classifier, tone):

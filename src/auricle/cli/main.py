@@ -18,6 +18,7 @@ from auricle.cli.compare import compare
 from auricle.cli.convert import convert
 from auricle.cli.describe import describe
 from auricle.cli.distill import distill
+from auricle.cli.embed import embed
 from auricle.cli.ensemble import ensemble
 from auricle.cli.evaluate import evaluate
 from auricle.cli.match import match
@@ -34,6 +35,7 @@ from auricle.errors import AudioWarning, DataWarning, TrainingWarning, UserError
 # A command has the name and docstring of its function. None imports torch before it runs.
 COMMANDS: tuple[Callable[..., None], ...] = (
     predict,
+    embed,
     train,
     distill,
     pretrain,

@@ -1,16 +1,22 @@
-"""What `auricle predict` shows on a terminal: bars for scores, and how far it is."""
+"""What commands on sound files share: files in turn, failures, progress, bars on a terminal."""
 
+import contextlib
 import os
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from auricle.errors import printable
+from auricle.errors import UserError, printable
 
 if TYPE_CHECKING:
+    from auricle.audio import Channel
+    from auricle.inference import Engine, Segment
     from auricle.inference.records import Answer
+    from auricle.inference.windows import Compute
 
 BAR_WIDTH = 24  # characters of a score of 1
 PATIENCE = 0.5  # seconds without an answer, after which a line says what is worked on
@@ -36,6 +42,56 @@ class Progress:
         if self.is_shown:
             typer.echo(CLEAR_LINE, err=True, nl=False)
         self.is_shown, self.last = False, time.monotonic()
+
+
+class Failures:
+    """Counts the files that failed: each is one line on stderr, and the others go on."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @contextlib.contextmanager
+    def reported(self, path: Path) -> Iterator[None]:
+        """Report a user's error in the block, as one about `path`."""
+        try:
+            yield
+        except UserError as error:
+            self.count += 1
+            is_named = str(error).startswith((str(path), "standard input"))
+            where = "" if is_named else f"{path}: "
+            typer.echo(f"error: {where}{error}", err=True)
+
+
+def find_sounds(files: list[Path], failures: Failures) -> list[Path]:
+    """The sound files that `files` name, directories walked; what is not there is reported."""
+    from auricle import audio
+
+    sounds: list[Path] = []
+    for given in files:
+        with failures.reported(given):
+            sounds += audio.find_sounds([given], warn_skipped=True)
+    return sounds
+
+
+def segments(
+    engine: "Engine", compute: "Compute", sounds: list[Path], channel: "Channel"
+) -> "Iterator[list[Segment] | UserError]":
+    """The windows of each file in turn, or its error; a terminal shows how far it is."""
+    from auricle import audio
+    from auricle.inference import windows
+
+    progress = Progress()
+    sources = [audio.Selected(sound, channel) for sound in sounds]
+
+    def watched() -> "Iterator[tuple[int, Segment | UserError]]":
+        for number, outcome in windows.run_files(engine, compute, sources):
+            if not isinstance(outcome, UserError):
+                progress.update(f"{sounds[number].name}: {outcome.end:.0f} s done")
+            yield number, outcome
+
+    for found in windows.grouped(watched()):
+        progress.clear()
+        yield found
 
 
 def show_bars(answer: "Answer") -> None:

@@ -1,8 +1,7 @@
 """`auricle predict`: name what is heard in sound files."""
 
-import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -78,12 +77,12 @@ def predict(  # noqa: PLR0913 - one parameter for each option
       auricle predict dog.wav --model runs/mine/best --plot dog.png
     """
     name = _format_name(format, as_json, as_csv)
-    selected = options.channel_of(channel)
     if name == "csv" and aggregate is not None:
         raise ConfigError(
             "--aggregate has no meaning with --csv, which gives every window lines of its own. "
             "Leave one of them out."
         )
+    selected = options.channel_of(channel)
     from auricle.inference import Classifier, formats, records  # here, so that --help does not wait
 
     chosen = formats.choose(name)
@@ -91,13 +90,15 @@ def predict(  # noqa: PLR0913 - one parameter for each option
     classifier = classifier.select(labels or None, without or [], min_score)
     if group:
         classifier.check_groups()
-    failures = Failures()
-    sounds = _find_sounds(files, failures)
+    failures = output.Failures()
+    sounds = output.find_sounds(files, failures)
     pictures = _choose_pictures(plot, sounds)
     typer.echo(chosen.header(group), nl=False)
     show = _shower(name, chosen)
     part = partial(_part, classifier, top, group)
-    for sound, segments in zip(sounds, _segments(classifier, sounds, selected), strict=True):
+    engine = classifier.engine
+    found = output.segments(engine, engine.score, sounds, selected)
+    for sound, segments in zip(sounds, found, strict=True):
         with failures.reported(sound):
             if isinstance(segments, UserError):
                 raise segments
@@ -108,24 +109,6 @@ def predict(  # noqa: PLR0913 - one parameter for each option
                 _draw(classifier, answer, selected, pictures[sound])
     if failures.count:
         raise typer.Exit(1)
-
-
-class Failures:
-    """Counts the files that failed: each is one line on stderr, and the others go on."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    @contextlib.contextmanager
-    def reported(self, path: Path) -> Iterator[None]:
-        """Report a user's error in the block, as one about `path`."""
-        try:
-            yield
-        except UserError as error:
-            self.count += 1
-            is_named = str(error).startswith((str(path), "standard input"))
-            where = "" if is_named else f"{path}: "
-            typer.echo(f"error: {where}{error}", err=True)
 
 
 def _format_name(format: str | None, as_json: bool, as_csv: bool) -> str:
@@ -144,37 +127,6 @@ def _shower(name: str, chosen: "Format") -> "Callable[[Answer], None]":
     if name == "table" and sys.stdout.isatty():
         return output.show_bars
     return lambda answer: typer.echo(chosen.text(answer), nl=False)
-
-
-def _find_sounds(files: list[Path], failures: Failures) -> list[Path]:
-    from auricle import audio
-
-    sounds: list[Path] = []
-    for given in files:
-        with failures.reported(given):
-            sounds += audio.find_sounds([given], warn_skipped=True)
-    return sounds
-
-
-def _segments(
-    classifier: "Classifier", sounds: list[Path], channel: "Channel"
-) -> "Iterator[list[Segment] | UserError]":
-    """The windows of each file in turn, or its error; a terminal is told how far it is."""
-    from auricle import audio
-    from auricle.inference import windows
-
-    sources = [audio.Selected(sound, channel) for sound in sounds]
-    progress = output.Progress()
-
-    def watched() -> "Iterator[tuple[int, Segment | UserError]]":
-        for number, outcome in classifier.run_files(sources):
-            if not isinstance(outcome, UserError):
-                progress.update(f"{sounds[number].name}: {outcome.end:.0f} s done")
-            yield number, outcome
-
-    for found in windows.grouped(watched()):
-        progress.clear()
-        yield found
 
 
 def _part(classifier: "Classifier", top: int, group: bool, segment: "Segment") -> "Part":

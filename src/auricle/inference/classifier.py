@@ -203,11 +203,6 @@ class Classifier:
         """Scores `(C,)` of each sound file, or its error, in order; scored together, in batches."""
         return windows.join_files(self.engine, self.engine.score, sounds, limits, self.aggregate)
 
-    def run_files(self, sounds: Iterable[Sound]) -> Iterator[tuple[int, Segment | UserError]]:
-        """Every window of each file, in order, with the number of the file; or its error."""
-        recordings = windows.read(sounds, self.sample_rate)
-        return windows.run(self.engine, self.engine.score, recordings)
-
     def segments(self, source: audio.Source) -> Iterator[Segment]:
         """Every window of a sound file with its scores, in order; read and scored in blocks."""
         recordings = [audio.blocks(source, self.sample_rate)]

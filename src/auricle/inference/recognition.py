@@ -9,9 +9,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import max_pool1d, pad
 
 from auricle.features.filterbank import SILENCE_DBFS, clip_power
 
+FRAME_SECONDS = 0.02
+PAUSE_SECONDS = 0.5  # chosen with GUARD_SECONDS by benchmarks/pauses.py
+GUARD_SECONDS = 0.04
 SILENCE = "Silence"  # AudioSet's label for what `Segment.is_silent` measures
 
 
@@ -90,6 +94,34 @@ def level(waveform: Tensor) -> float:
 def is_silent(waveform: Tensor) -> bool:
     """Whether samples `(S,)` are below SILENCE_DBFS."""
     return level(waveform) < SILENCE_DBFS
+
+
+def without_pauses(waveform: Tensor, sample_rate: int) -> Tensor:
+    """Return samples `(S,)` without pauses: silence of more than PAUSE_SECONDS, or at an end.
+
+    A frame is silent if its RMS, without the offset of all samples, is below SILENCE_DBFS. Of a
+    pause GUARD_SECONDS next to each sound stay; what is joined is silent, so that a cut is not
+    heard. Where no frame sounds the waveform is returned as it is.
+    """
+    size = round(FRAME_SECONDS * sample_rate)
+    count = len(waveform) // size
+    frames = (waveform[: count * size] - waveform.mean()).view(count, size)
+    sounds = frames.square().mean(dim=1) >= 10 ** (SILENCE_DBFS / 10)
+    if sounds.all() or not sounds.any():
+        return waveform
+    reach, guard = round(PAUSE_SECONDS / 2 / FRAME_SECONDS), round(GUARD_SECONDS / FRAME_SECONDS)
+    near = _widened(pad(sounds.float(), (reach, reach)), reach)
+    filled = 1 - _widened(1 - near, reach)[reach : reach + count]  # short pauses sound, too
+    kept = _widened(filled, guard) > 0
+    if kept.all():
+        return waveform
+    rest = kept[-1:].expand(len(waveform) - count * size)  # samples after the last whole frame
+    return waveform[torch.cat([kept.repeat_interleave(size), rest])]
+
+
+def _widened(values: Tensor, reach: int) -> Tensor:
+    """The largest of the values `(N,)` up to `reach` places away from each."""
+    return max_pool1d(values[None], 2 * reach + 1, stride=1, padding=reach)[0]
 
 
 def reached(segment: Segment, thresholds: Sequence[float] | None) -> list[bool] | None:

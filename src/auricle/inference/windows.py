@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import TypeAlias
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from auricle import audio
 from auricle.errors import AudioError, CheckpointError, ConfigError, UserError, unknown_name
 from auricle.inference.engine import Engine
-from auricle.inference.recognition import Segment, level
+from auricle.inference.recognition import Segment, level, without_pauses
 
 Recording: TypeAlias = Iterable[Tensor]  # consecutive blocks (S,), mono, at the engine's rate
 Compute: TypeAlias = Callable[[Tensor, Tensor], Tensor]  # an engine's `score` or `embed`
@@ -110,6 +110,13 @@ def grouped(
         yield error or segments
 
 
+def run_files(
+    engine: Engine, compute: Compute, sounds: Iterable[Sound], limits: Limits = DEFAULT_LIMITS
+) -> Iterator[tuple[int, Segment | UserError]]:
+    """`run` of sound files of any length, which are read in blocks and ahead, in threads."""
+    return run(engine, compute, read(sounds, engine.sample_rate), limits)
+
+
 def join_files(
     engine: Engine,
     compute: Compute,
@@ -122,7 +129,7 @@ def join_files(
     Args:
         aggregate: None: `mean`.
     """
-    for found in grouped(run(engine, compute, read(sounds, engine.sample_rate), limits)):
+    for found in grouped(run_files(engine, compute, sounds, limits)):
         yield found if isinstance(found, UserError) else join(found, aggregate or mean).values
 
 
@@ -237,12 +244,13 @@ class _Entry:
 
     recording: int
     window: Window | None
+    sound: Tensor = field(default_factory=lambda: torch.empty(0))  # of it, without pauses
     outcome: Segment | UserError | None = None
 
     @property
     def size(self) -> int:
         """Samples that are yet to be computed with."""
-        return len(self.window.waveform) if self.window else 0
+        return len(self.sound)
 
 
 def _entries(engine: Engine, recordings: Iterable[Recording], hop: int | None) -> Iterator[_Entry]:
@@ -252,27 +260,29 @@ def _entries(engine: Engine, recordings: Iterable[Recording], hop: int | None) -
             window = None
             for window in split(blocks, engine.longest_samples, hop):
                 check_length(engine, len(window.waveform))
-                yield _Entry(number, window)
+                sound = without_pauses(window.waveform, engine.sample_rate)
+                too_short = len(sound) < engine.shortest_samples
+                yield _Entry(number, window, window.waveform if too_short else sound)
             if window is None:
                 raise AudioError("the recording holds no samples.")
         except UserError as error:
-            yield _Entry(number, None, error)
+            yield _Entry(number, None, outcome=error)
 
 
 def _run_batch(engine: Engine, compute: Compute, waiting: list[_Entry], limits: Limits) -> None:
     """Compute the oldest window and those most like it in length, and take them from `waiting`."""
     batch = _choose(waiting, limits)
-    windows = [entry.window for entry in batch if entry.window]
-    rows = compute(*audio.pad_batch([window.waveform for window in windows]))
-    for entry, window, row in zip(batch, windows, rows, strict=True):
-        start, end = window.start / engine.sample_rate, window.end / engine.sample_rate
-        entry.outcome = Segment(start, end, row, level(window.waveform))
+    rows = compute(*audio.pad_batch([entry.sound for entry in batch]))
+    for entry, row in zip(batch, rows, strict=True):
+        assert entry.window is not None  # for the type checker
+        start, end = (at / engine.sample_rate for at in (entry.window.start, entry.window.end))
+        entry.outcome = Segment(start, end, row, level(entry.sound))
         if not row.isfinite().all():
             entry.outcome = CheckpointError(
                 "the model gives scores that are not numbers. Its weights are damaged, or its "
                 "training diverged."
             )
-        entry.window = None  # its samples are not needed any more
+        entry.window, entry.sound = None, torch.empty(0)  # not needed any more
     waiting[:] = [entry for entry in waiting if entry.window]
 
 
