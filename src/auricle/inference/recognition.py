@@ -103,7 +103,7 @@ def without_pauses(waveform: Tensor, sample_rate: int) -> Tensor:
     pause GUARD_SECONDS next to each sound stay; what is joined is silent, so that a cut is not
     heard. Where no frame sounds the waveform is returned as it is.
     """
-    size = round(FRAME_SECONDS * sample_rate)
+    size = max(1, round(FRAME_SECONDS * sample_rate))
     count = len(waveform) // size
     frames = (waveform[: count * size] - waveform.mean()).view(count, size)
     sounds = frames.square().mean(dim=1) >= 10 ** (SILENCE_DBFS / 10)
