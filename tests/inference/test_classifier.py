@@ -91,7 +91,7 @@ def test_a_long_recording_is_the_aggregate_of_its_windows(tiny_model, noise, agg
     parts = torch.stack([sound[start : start + length] for start in starts])
     scores = classifier.checkpoint.score(parts).detach()
     expected = scores.mean(dim=0) if aggregation == "mean" else scores.amax(dim=0)
-    assert scores.std(dim=0).max() > 0.01  # or the test could not tell one from another
+    assert scores.std(dim=0).max() > 0.005  # or the test could not tell one from another
     torch.testing.assert_close(classifier.score_waveforms([sound])[0], expected, atol=1e-5, rtol=0)
 
 
