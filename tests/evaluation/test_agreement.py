@@ -98,11 +98,11 @@ def test_intervals_are_drawn_by_groups():
 
 @pytest.fixture
 def sounds(tmp_path):
-    """Three unlabelled clips of constant loudness 0.1, 0.2 and 0.3, a second each."""
+    """Three unlabelled tones of amplitude 0.1, 0.2 and 0.3, a second each."""
     for place in (1, 2, 3):
         folder = tmp_path / "sounds" / f"part {place % 2}"
         folder.mkdir(parents=True, exist_ok=True)
-        samples = np.full(16_000, place / 10)
+        samples = place / 10 * np.sin(2 * np.pi * 200 * np.arange(16_000) / 16_000)
         soundfile.write(folder / f"{place}.wav", samples, 16_000, subtype="FLOAT")
     return data.read(tmp_path / "sounds", labelled=False)
 
