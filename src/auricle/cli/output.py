@@ -57,8 +57,9 @@ class Failures:
             yield
         except UserError as error:
             self.count += 1
-            is_named = str(error).startswith((str(path), "standard input"))
-            where = "" if is_named else f"{path}: "
+            name = printable(str(path))
+            is_named = str(error).startswith((name, "standard input"))
+            where = "" if is_named else f"{name}: "
             typer.echo(f"error: {where}{error}", err=True)
 
 
@@ -86,7 +87,7 @@ def segments(
     def watched() -> "Iterator[tuple[int, Segment | UserError]]":
         for number, outcome in windows.run_files(engine, compute, sources):
             if not isinstance(outcome, UserError):
-                progress.update(f"{sounds[number].name}: {outcome.end:.0f} s done")
+                progress.update(f"{printable(sounds[number].name)}: {outcome.end:.0f} s done")
             yield number, outcome
 
     for found in windows.grouped(watched()):
