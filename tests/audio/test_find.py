@@ -86,7 +86,7 @@ def message_of_walk(folder: Path, **settings) -> str:
 def test_pipes_and_devices_are_skipped_and_counted(folder):
     os.mkfifo(folder / "pipe.wav")
     assert message_of_walk(folder) == (
-        f"{folder}: 1 file was skipped: 1 a pipe, socket or device (pipe.wav)."
+        f"{folder}: 1 file was skipped: 1 pipe, socket or device (pipe.wav)."
     )
     with pytest.warns(AudioWarning):
         assert folder / "pipe.wav" not in audio.find_sounds([folder])
@@ -96,7 +96,7 @@ def test_files_that_are_no_sounds_are_counted_where_that_is_asked_for(folder):
     os.mkfifo(folder / "deep" / "pipe.wav")
     assert message_of_walk(folder, warn_skipped=True) == (
         f"{folder}: 4 files were skipped: 3 without the suffix of a sound (none, .png, .txt), "
-        "1 a pipe, socket or device (pipe.wav)."
+        "1 pipe, socket or device (pipe.wav)."
     )
 
 

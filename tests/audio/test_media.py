@@ -191,7 +191,7 @@ def test_a_second_mp4_behind_the_first_is_said(sine, encode_media):
         waveform = audio.load(content + content, 16000)
     assert torch.equal(waveform, audio.load(content, 16000))
     assert str(caught[0].message) == (
-        f"<bytes>: {len(content)} bytes follow the end that its header tells, and are not used."
+        f"<bytes>: {len(content)} bytes follow the end given in its header, and are not used."
     )
 
 

@@ -169,7 +169,7 @@ def test_a_file_without_a_header_is_refused(file, suffix, content):
     """libsndfile would guess rate and encoding from the name."""
     path = file(f"a.{suffix}", content)
     expected = (
-        f"{path}: has no header that tells its rate and encoding; both would be a guess. Convert "
+        f"{path}: has no header with its rate and encoding; both would be a guess. Convert "
         "it with what you know of it, for example: sox -t raw -r 8000 -e signed -b 16 -c 1 IN "
         "OUT.wav"
     )

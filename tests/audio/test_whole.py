@@ -271,7 +271,7 @@ def test_what_follows_the_end_of_a_wav_is_said(encode, recwarn):
     waveform, message = load_with_warning(content + b"\x81\x92" * RATE)
     assert len(waveform) == 3 * RATE
     assert message == (
-        "a.wav: 32000 bytes (1.000 s at its rate) follow the end that its header tells, and are "
+        "a.wav: 32000 bytes (1.000 s at its rate) follow the end given in its header, and are "
         "not used."
     )
     for rest in (bytes(9999), b"ID3" + bytes(9999), b"TAG" + bytes(125), b"LIST\x0f\x27\x00\x00"):

@@ -99,8 +99,8 @@ FAULTS = {
     ),
     "longer": (
         lambda path: path.write_bytes(path.read_bytes() + b"\x81\x92" * RATE),
-        "longer than its header says: 32000 bytes (1.000 s at its rate) follow the end that its "
-        "header tells, and are not used",
+        "longer than its header says: 32000 bytes (1.000 s at its rate) follow the end given in "
+        "its header, and are not used",
     ),
     "joined and cut": (
         joined_and_cut,

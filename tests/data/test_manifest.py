@@ -14,7 +14,7 @@ import torch
 from auricle.audio import SOUND_SUFFIXES
 from auricle.data import Clip, Manifest, check_labels, leaks, read, save_soft_targets, write
 from auricle.data.clips import Joined
-from auricle.errors import AudioError, DataError, DataWarning, MissingExtraError
+from auricle.errors import AudioError, AudioWarning, DataError, DataWarning, MissingExtraError
 
 
 def make_sound(path):
@@ -729,7 +729,8 @@ def test_a_folder_per_class_is_a_manifest(tmp_path):
         make_sound(tmp_path / name)
     (tmp_path / "dog" / "notes.txt").touch()
     (tmp_path / "README").touch()
-    manifest = read(tmp_path)
+    with pytest.warns(AudioWarning, match=r"dog: 1 file was skipped: 1 without the suffix of a"):
+        manifest = read(tmp_path)
     found = [(clip.path.relative_to(tmp_path).as_posix(), clip.labels) for clip in manifest.clips]
     assert sorted(found) == [
         ("dog/x.wav", ("dog",)),

@@ -1,4 +1,4 @@
-"""Sound files, bytes or streams to mono waveforms at the wanted rate."""
+"""Sound files, bytes or streams to mono waveforms at a given rate."""
 
 from auricle.audio.decoding import AudioInfo
 from auricle.audio.load import (

@@ -1,4 +1,4 @@
-"""What every decoder hands over: facts about a sound, and its samples piece by piece."""
+"""Results of every decoder: facts about a sound, and its samples piece by piece."""
 
 import warnings
 from collections.abc import Iterator
@@ -19,11 +19,11 @@ TOLERANCE_SECONDS = 0.05  # encoders pad the ends of a sound by up to this much
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What the header of a sound says.
+    """Facts from the header of a sound.
 
     Attributes:
         sample_rate: in Hz, as stored, not as `load` returns it.
-        duration: in seconds; None where the header does not tell.
+        duration: in seconds; None where the header does not hold it.
         is_exact: whether `duration` is known of this very sound; raw AAC has an estimate, WebM
             often that of the longest track.
         format: container and encoding, such as "WAV PCM_16" or "MP4 aac".
@@ -88,7 +88,7 @@ def warn_incomplete(name: str, seconds: float, promised: float | None) -> None:
 def warn_rest(name: str, size: str) -> None:
     """Warn that a part of a file, of a `size` as in "12 bytes", lies behind the sound in it."""
     warnings.warn(
-        f"{name}: {size} follow the end that its header tells, and are not used.",
+        f"{name}: {size} follow the end given in its header, and are not used.",
         AudioWarning,
         stacklevel=2,
     )

@@ -27,7 +27,7 @@ from auricle.audio.decoding import (
     without_first,
 )
 from auricle.audio.samples import Samples
-from auricle.audio.source import OpenSource
+from auricle.audio.source import OpenedAudio
 from auricle.audio.splicing import Link
 from auricle.errors import AudioError, AudioWarning
 
@@ -39,7 +39,7 @@ HEADERLESS_SUFFIXES = frozenset(
 )
 MOST_FRAMES = 2**38  # 66 days at 48 kHz; a larger number stands for a header without a length
 
-# The log of libsndfile is the only place that tells what a header promised beyond the file's end.
+# The log of libsndfile alone holds what a header promised beyond the file's end.
 BYTES_PROMISED = re.compile(
     r"^\s*(?:data|SSND|BODY|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)"
     r"|^Data length (\d+) should be (\d+)",
@@ -56,7 +56,7 @@ class _SequentialFile(soundfile.SoundFile):
     """A sound file read from front to back only.
 
     soundfile seeks after every read of a file that can seek. It gains nothing here, decodes parts
-    of compressed files twice, and fails on FLAC streams whose header tells no length.
+    of compressed files twice, and fails on FLAC streams whose header holds no length.
     """
 
     def seekable(self) -> bool:
@@ -66,7 +66,7 @@ class _SequentialFile(soundfile.SoundFile):
 
 @contextmanager
 def decode(
-    source: OpenSource, start: float = 0.0, rescue: Rescue | None = None
+    source: OpenedAudio, start: float = 0.0, rescue: Rescue | None = None
 ) -> Iterator[Decoder]:
     """Open `source` with libsndfile; its pieces begin `start` seconds into the sound.
 
@@ -87,7 +87,7 @@ def decode(
         yield Decoder(_info(file, link), pieces)
 
 
-def _joined(source: OpenSource, links: list[Link], start: float) -> Decoder:
+def _joined(source: OpenedAudio, links: list[Link], start: float) -> Decoder:
     """A decoder of one link after the other, at the rate and with the channels of the first."""
     infos, readable = [], []
     for link in links:
@@ -104,7 +104,7 @@ def _joined(source: OpenSource, links: list[Link], start: float) -> Decoder:
 
 
 def _joined_pieces(
-    source: OpenSource, links: list[Link], num_lost: int, info: AudioInfo
+    source: OpenedAudio, links: list[Link], num_lost: int, info: AudioInfo
 ) -> Iterator[Samples]:
     for link in links:
         with _open(source, link) as file:
@@ -131,7 +131,7 @@ def _info(file: soundfile.SoundFile, link: Link) -> AudioInfo:
     return AudioInfo(file.samplerate, file.channels, seconds, kind, seconds is not None)
 
 
-def _open(source: OpenSource, link: Link) -> soundfile.SoundFile:
+def _open(source: OpenedAudio, link: Link) -> soundfile.SoundFile:
     """Open a link; never by its name, by whose suffix libsndfile would guess a format."""
     file: Any = link.stream
     if file is None and source.path and os.name == "posix":
@@ -144,7 +144,7 @@ def _open(source: OpenSource, link: Link) -> soundfile.SoundFile:
     return _open_with_libsndfile(source, file)
 
 
-def _open_with_libsndfile(source: OpenSource, file: Any) -> soundfile.SoundFile:
+def _open_with_libsndfile(source: OpenedAudio, file: Any) -> soundfile.SoundFile:
     try:
         return _SequentialFile(file)
     except soundfile.LibsndfileError as error:
@@ -155,18 +155,18 @@ def _open_with_libsndfile(source: OpenSource, file: Any) -> soundfile.SoundFile:
         raise AudioError(_damaged(source, f"libsndfile: {reason}")) from error
 
 
-def _damaged(source: OpenSource, reason: str) -> str:
+def _damaged(source: OpenedAudio, reason: str) -> str:
     return (
         f"{source.name}: its header is damaged or of an unknown kind ({reason}). "
         "Copy it again, or export it as WAV or FLAC."
     )
 
 
-def _not_a_sound(source: OpenSource) -> str:
+def _not_a_sound(source: OpenedAudio) -> str:
     suffix = os.path.splitext(source.name)[1].lower()
     if suffix in HEADERLESS_SUFFIXES:
         return (
-            f"{source.name}: has no header that tells its rate and encoding; both would be a "
+            f"{source.name}: has no header with its rate and encoding; both would be a "
             "guess. Convert it with what you know of it, for example: sox -t raw -r 8000 -e "
             "signed -b 16 -c 1 IN OUT.wav"
         )
@@ -220,7 +220,7 @@ def _pieces(file: soundfile.SoundFile, name: str, link: Link, first: int = 0) ->
 
 def _read(file: soundfile.SoundFile, size: int) -> tuple[Samples, bool]:
     """The next frames, at most `size`, and whether they were read without an error."""
-    # On an error soundfile does not tell how much it had read; what is still NaN was not.
+    # On an error soundfile does not return how much it had read; what is still NaN was not.
     piece: Samples = np.full((size, file.channels), np.nan, dtype=np.float32)
     try:
         with _quiet(file):
@@ -239,7 +239,7 @@ def _header_seconds(file: soundfile.SoundFile) -> float | None:
 
 
 def _promised_seconds(file: soundfile.SoundFile, log: str) -> float | None:
-    """How long the sound should be by its header; None where that does not say."""
+    """Length of the sound by its header, in seconds; None where that holds none."""
     seconds = _header_seconds(file)
     match = BYTES_PROMISED.search(log)
     if seconds is None:
@@ -253,7 +253,7 @@ def _promised_seconds(file: soundfile.SoundFile, log: str) -> float | None:
 
 
 def _is_placeholder(size: int) -> bool:
-    """Whether a size of about 2 or 4 GiB stands for "not known yet", as in a recording to a pipe.
+    """Return whether a size of about 2 or 4 GiB stands for "not known yet", as from a pipe.
 
     Programs write 0xFFFFFFFF, 0x80000000, 0x7FFFFFFF, 0x7FFFF000 and the like; sox 0x7F000000 and
     what its header takes.
@@ -277,7 +277,7 @@ def _stderr_files() -> tuple[ctypes.c_void_p, int, int] | None:
 def _quiet(file: soundfile.SoundFile) -> Iterator[None]:
     """A block in which libmpg123 does not complain of damaged frames, where the C library is glibc.
 
-    libsndfile does not let it be told not to. Of the ways to stop it this one loses least:
+    libsndfile has no setting against it. Of the ways to stop it this one loses least:
     descriptor 2 and Python's `sys.stderr` go on for all threads; only what C code of other threads
     prints through `stderr` is not seen for those milliseconds.
     """

@@ -1,4 +1,4 @@
-"""A sound in one piece, in blocks or in part, as mono samples at the wanted rate.
+"""A sound in one piece, in blocks or in part, as mono samples at a given rate.
 
 Shapes: S samples.
 """
@@ -16,7 +16,7 @@ from torch import Tensor
 from auricle.audio import libsndfile, media
 from auricle.audio.decoding import AudioInfo, Decoder, resampled
 from auricle.audio.samples import Downmix, Samples
-from auricle.audio.source import OpenSource, Source, opened
+from auricle.audio.source import OpenedAudio, Source, opened
 from auricle.errors import AudioError
 
 LOWEST_RATE = 1_000  # Hz
@@ -35,7 +35,7 @@ def load(source: Source, sample_rate: int) -> Tensor:
     an `AudioWarning`.
 
     Args:
-        sample_rate: wanted, in Hz; the file's own may be from 1 kHz to 1 MHz.
+        sample_rate: of the result, in Hz; the file's own may be from 1 kHz to 1 MHz.
 
     Returns:
         float32 `(S,)`, at least one sample; S is `round(frames * sample_rate / its own rate)`
@@ -74,7 +74,7 @@ def blocks(source: Source, sample_rate: int, block_seconds: float = 30.0) -> Ite
 
 
 def load_part(source: Source, sample_rate: int, start: float, seconds: float) -> Tensor:
-    """What `load` gives of `seconds` from `start` (in seconds) on, without decoding the rest.
+    """Load `seconds` of a sound from `start` (in seconds) on, without decoding the rest.
 
     It costs the same wherever it lies, except in what PyAV reads, in joined files and in MP3
     without a length in its header, which are decoded up to there. A part is not to the last bit
@@ -87,18 +87,18 @@ def load_part(source: Source, sample_rate: int, start: float, seconds: float) ->
     Raises:
         AudioError: as `load`, and where the sound ends before `start`.
     """
-    wanted = max(1, round(seconds * sample_rate))
+    remaining = max(1, round(seconds * sample_rate))
     waveforms: list[Tensor] = []
     for piece in pieces(source, sample_rate, start):
-        waveforms.append(torch.from_numpy(piece[:wanted]))
-        wanted -= len(waveforms[-1])
-        if not wanted:
+        waveforms.append(torch.from_numpy(piece[:remaining]))
+        remaining -= len(waveforms[-1])
+        if not remaining:
             break
     return torch.cat(waveforms)
 
 
 def duration(source: Source, *, trust_header: bool = True) -> float:
-    """How long `source` is, in seconds: by its header where that is exact, else by decoding it.
+    """Length of `source` in seconds: by its header where that is exact, else by decoding it.
 
     Args:
         trust_header: False decodes it in any case: what is cut short promises more than it holds.
@@ -114,7 +114,7 @@ def duration(source: Source, *, trust_header: bool = True) -> float:
 
 
 def probe(source: Source) -> AudioInfo:
-    """What the header of `source` says, without decoding its samples.
+    """Read the header of `source`, without decoding its samples.
 
     Raises:
         AudioError, MissingExtraError: as `load`, except for what only the samples show.
@@ -150,8 +150,8 @@ def pieces(source: Source, sample_rate: int, start: float = 0.0) -> Iterator[Sam
 
 
 @contextmanager
-def _decoder(file: OpenSource, start: float = 0.0) -> Iterator[Decoder]:
-    """Open `file` with the decoder that its first bytes ask for, whatever its name says.
+def _decoder(file: OpenedAudio, start: float = 0.0) -> Iterator[Decoder]:
+    """Open `file` with the decoder for its first bytes, whatever its name.
 
     Raises:
         AudioError: no decoder can read it, or its sample rate is out of range.
@@ -168,7 +168,7 @@ def _decoder(file: OpenSource, start: float = 0.0) -> Iterator[Decoder]:
         yield sound
 
 
-def _chosen(file: OpenSource, start: float, stack: ExitStack) -> Decoder:
+def _chosen(file: OpenedAudio, start: float, stack: ExitStack) -> Decoder:
     """A decoder from libsndfile where that reads the file, else from PyAV."""
     container = media.container_of(file.head)
     if container:
@@ -192,7 +192,7 @@ def _chosen(file: OpenSource, start: float, stack: ExitStack) -> Decoder:
         raise refusal from None
 
 
-def _mono(file: OpenSource, sound: Decoder, start: float) -> Iterator[Samples]:
+def _mono(file: OpenedAudio, sound: Decoder, start: float) -> Iterator[Samples]:
     """The mono samples of every piece; `start` is that of the first, in seconds."""
     name, rate = file.name, sound.info.sample_rate
     downmix = Downmix(name, rate, file.channel)

@@ -17,7 +17,7 @@ from auricle.audio.decoding import (
     without_first,
 )
 from auricle.audio.samples import Samples
-from auricle.audio.source import OpenSource
+from auricle.audio.source import OpenedAudio
 from auricle.errors import AudioError, missing_extra
 
 MOST_SEARCHED = 2**16  # bytes before the first frame of a stream that begins inside one
@@ -89,13 +89,13 @@ def container_inside(stream: BinaryIO) -> str | None:
 
 
 def is_installed() -> bool:
-    """Whether there is PyAV."""
+    """Return whether PyAV is installed."""
     return importlib.util.find_spec("av") is not None
 
 
 @contextmanager
 def decode(
-    source: OpenSource, container: str, start: float = 0.0, is_damaged: bool = False
+    source: OpenedAudio, container: str, start: float = 0.0, is_damaged: bool = False
 ) -> Iterator[Decoder]:
     """Open the first sound of `source`, whose container has FFmpeg's name `container`.
 
@@ -109,7 +109,7 @@ def decode(
     av = _import_av(source.name)
     source.stream.seek(0)
     try:
-        # Security: FFmpeg is told the container, since some that it would guess (playlists)
+        # Security: FFmpeg is given the container, since some that it would guess (playlists)
         # make it open other files and addresses.
         file = av.open(source.stream, format=container, metadata_errors="replace")
     except av.FFmpegError as error:
@@ -142,7 +142,7 @@ def _sound_of(file: Any, name: str) -> Any:
             f"{name}: its sound has an encoding that FFmpeg cannot decode here. "
             "Export it as WAV or FLAC."
         )
-    if not sound.rate or not sound.channels:  # FFmpeg found no frame that says
+    if not sound.rate or not sound.channels:  # FFmpeg found no frame
         raise AudioError(_damaged(name, "no sound frame found"))
     return sound
 
@@ -156,21 +156,21 @@ def _damaged(name: str, reason: str) -> str:
 
 
 def _duration(file: Any, sound: Any) -> float | None:
-    """In seconds, of the sound itself where the container tells that, else of the container."""
+    """In seconds, of the sound itself where the container holds that, else of the container."""
     if sound.duration:
         return float(sound.duration * sound.time_base)
     return file.duration / 1e6 if file.duration else None  # FFmpeg counts microseconds
 
 
 def _is_exact(sound: Any) -> bool:
-    """Whether `_duration` is that of this sound: no estimate, nor that of another stream."""
+    """Return whether `_duration` is that of this sound: no estimate, nor that of another stream."""
     file = sound.container
     is_known = sound.duration or (file.duration and len(file.streams) == 1)
     return file.format.name != "aac" and bool(is_known)
 
 
 def _pieces(
-    av: ModuleType, source: OpenSource, sound: Any, info: AudioInfo, is_damaged: bool
+    av: ModuleType, source: OpenedAudio, sound: Any, info: AudioInfo, is_damaged: bool
 ) -> Iterator[Samples]:
     """Samples as float32, at the rate and channels of `info` whatever the codec gives."""
     # Speed: gathering frames of 1024 samples saves a fifth of the time for M4A.

@@ -1,7 +1,7 @@
 """Frames of MPEG audio (MP3, MP2, MP1), found and counted without decoding them.
 
 A stream may begin inside a frame, hold tags and damage between its frames, go on after the end that
-its header tells, and be followed by another one.
+its header gives, and be followed by another one.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ CHUNK = 2**20  # bytes read at a time
 LOOKAHEAD = 2**14  # bytes of four of the longest frames
 MOST_SEARCHED = 2**16  # bytes before the first frame
 MOST_BORROWED = 511  # bytes before a frame of layer 3 that hold part of its data
-MARKS = (b"Xing", b"Info", b"VBRI")  # in the first frame of a stream that tells its length
+MARKS = (b"Xing", b"Info", b"VBRI")  # in the first frame of a stream that holds its length
 CONFIRMED = 3  # frames that have to follow one of a new kind
 
 # kbit/s by the bitrate index from 1 to 14, of version 1 or 2 and layer 1, 2 or 3
@@ -28,7 +28,7 @@ SAMPLES = {(1, 1): 384, (1, 2): 1152, (1, 3): 1152, (2, 1): 384, (2, 2): 1152, (
 
 
 class Frame(NamedTuple):
-    """What the header of a frame says."""
+    """Facts from the header of a frame."""
 
     kind: int  # its bits of version, layer and rate: the same throughout a stream
     size: int  # bytes
@@ -79,7 +79,7 @@ class Stream:
 
     @property
     def seconds(self) -> float:
-        """How long its frames last, that of the tag left out."""
+        """Length of its frames in seconds, that of the tag left out."""
         count = self.num_frames - (self.tag is not None)
         return count * self.frame.samples / self.frame.rate
 
@@ -184,7 +184,7 @@ def _frame_at(chunk: bytes, index: int) -> Frame | None:
 
 
 def _is_confirmed(chunk: bytes, index: int, frame: Frame) -> bool:
-    """Whether frames of the same kind follow, up to the end of a short file."""
+    """Return whether frames of the same kind follow, up to the end of a short file."""
     follower: Frame | None = frame
     for confirmed in range(CONFIRMED + 1):
         if follower is None or follower.kind != frame.kind:
@@ -197,7 +197,7 @@ def _is_confirmed(chunk: bytes, index: int, frame: Frame) -> bool:
 
 
 def _tag_in(chunk: bytes, index: int, frame: Frame, is_mono: bool) -> int | None:
-    """Where in a frame of layer 3 the mark of a tag stands: Xing, Info or VBRI."""
+    """Place of the mark of a tag in a frame of layer 3: Xing, Info or VBRI; None without one."""
     if frame.samples == SAMPLES[1, 3]:
         place = 4 + (17 if is_mono else 32)
     else:
@@ -235,7 +235,7 @@ class _Side(NamedTuple):
 
     start: int  # position
     length: int  # bytes
-    bits: int  # that say how many bytes before the frame its data begin
+    bits: int  # of the number of bytes before the frame where its data begin
     borrowed: int  # that many
     size: int  # of the frame
 
@@ -255,10 +255,10 @@ def _side(file: BinaryIO, position: int, stream: Stream) -> _Side:
 
 
 class Tag(NamedTuple):
-    """What a Xing, Info or VBRI tag tells of its stream.
+    """Contents of a Xing, Info or VBRI tag.
 
     Attributes:
-        fields: positions in the file of the number of frames and of bytes; None where not told.
+        fields: positions in the file of the number of frames and of bytes; None where it has none.
         padding: samples that the encoder added at both ends.
     """
 

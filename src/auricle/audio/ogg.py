@@ -11,7 +11,7 @@ FIRST, LAST = 2, 4  # flags of a page
 
 
 class Page(NamedTuple):
-    """Where a page stands, and what its header says."""
+    """Position of a page, and facts from its header."""
 
     position: int
     flags: int
@@ -28,7 +28,7 @@ class Chain:
         head: the first bytes of the first stream, which name its codec.
         serial: of that stream.
         bodies: where the contents of its pages lie.
-        has_end: whether its last page says that it is the last, and is whole.
+        has_end: whether its last page is marked as the last, and is whole.
     """
 
     start: int
@@ -79,7 +79,7 @@ def _pages(file: BinaryIO) -> Iterator[Page]:
 
 
 def _find(file: BinaryIO, position: int) -> int | None:
-    """Where the next page begins, from `position` on."""
+    """Position of the next page from `position` on; None without one."""
     while True:
         file.seek(position)
         chunk = file.read(SEARCHED)

@@ -30,7 +30,7 @@ def check_samples(samples: NDArray[Any], subject: str, start: float = 0, rate: i
     Args:
         samples: of any shape `(S, ...)`, where full scale is -1 to 1.
         subject: what holds them, for the message: "a.wav:" or "the waveform".
-        start: of the first sample, in seconds; told where the `rate` in Hz is given.
+        start: of the first sample, in seconds; named where the `rate` in Hz is given.
 
     Raises:
         AudioError: a sample is NaN, infinite, or beyond `LARGEST`.

@@ -1,4 +1,4 @@
-"""What a sound can be read from: a path, bytes or a file object; and the sounds in a folder."""
+"""Sources of sound: a path, bytes or a file object, opened; and the sounds in a folder."""
 
 import difflib
 import io
@@ -45,11 +45,11 @@ SOUND_SUFFIXES = frozenset(
     | {".avi", ".flv", ".mpg", ".mpeg", ".m2ts", ".mts", ".ra", ".rm", ".dsf", ".tak", ".spx"}
 )
 SUFFIXES_SHOWN = 5
-HEAD_BYTES = 200  # enough to tell the containers apart: packets of MPEG-TS have 188
+HEAD_BYTES = 200  # enough to recognise any container: packets of MPEG-TS have 188
 
 
 @dataclass(frozen=True)
-class OpenSource:
+class OpenedAudio:
     """A source that exists, can be read and is not empty.
 
     Attributes:
@@ -70,12 +70,12 @@ class OpenSource:
 
 
 @contextmanager
-def opened(source: Source) -> Iterator[OpenSource]:
+def opened(source: Source) -> Iterator[OpenedAudio]:
     """Open `source`; what was opened here is closed at the end, a caller's file object is not.
 
     A file object is read from its start. One that cannot seek (a pipe, a download) is read into
     memory first, because sound containers have to be read back and forth. The path "-" is
-    standard input, which is read once and kept.
+    standard input, which is read once and held in memory.
 
     Raises:
         AudioError: there is no such file, it is a directory or device, may not be read, or is
@@ -98,7 +98,7 @@ def opened(source: Source) -> Iterator[OpenSource]:
         yield _look_at(_name_of(source), source, path=None)
 
 
-def _look_at(name: str, stream: BinaryIO, path: str | None) -> OpenSource:
+def _look_at(name: str, stream: BinaryIO, path: str | None) -> OpenedAudio:
     if not stream.seekable():
         stream, path = io.BytesIO(stream.read()), None
     start, head = 0, _read_at(stream, 0)
@@ -109,7 +109,7 @@ def _look_at(name: str, stream: BinaryIO, path: str | None) -> OpenSource:
         start += 10 + (one << 21 | two << 14 | three << 7 | four)
         head = _read_at(stream, start)
     stream.seek(0)
-    return OpenSource(name, stream, path, start, head)
+    return OpenedAudio(name, stream, path, start, head)
 
 
 def _read_at(stream: BinaryIO, position: int) -> bytes:
@@ -235,7 +235,7 @@ def _visible_entries(folder: str) -> list[os.DirEntry[str]]:
 
 
 def _is_dangling(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a link to nothing, which is taken as a file: whoever opens it calls it one."""
+    """Return whether it is a link to nothing: a file, since opening it names the fault."""
     return entry.is_symlink() and not os.path.exists(entry.path)
 
 
@@ -247,7 +247,8 @@ def _warn_skipped(directory: Path, others: Counter[str], irregular: list[str]) -
         more = ", ..." if len(ordered) > SUFFIXES_SHOWN else ""
         reasons.append(f"{others.total()} without the suffix of a sound ({', '.join(shown)}{more})")
     if irregular:
-        reasons.append(f"{len(irregular)} a pipe, socket or device ({irregular[0]})")
+        kinds = "pipe, socket or device" if len(irregular) == 1 else "pipes, sockets or devices"
+        reasons.append(f"{len(irregular)} {kinds} ({irregular[0]})")
     if reasons:
         count = others.total() + len(irregular)
         files = "1 file was" if count == 1 else f"{count} files were"

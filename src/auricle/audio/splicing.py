@@ -1,7 +1,7 @@
 """Files as libsndfile has to see them: joined ones link by link, false headers corrected.
 
-A header is a hint. What it says is compared with what the file holds, which costs no decoding:
-the pages of Ogg and the frames of MP3 tell their length, the last frame of FLAC its number.
+A header is a hint. It is compared with the contents of the file, which costs no decoding: pages of
+Ogg and frames of MP3 are counted, the last frame of FLAC has a number.
 """
 
 import io
@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from auricle.audio import mpeg, ogg
 from auricle.audio.decoding import Rescue
-from auricle.audio.source import OpenSource
+from auricle.audio.source import OpenedAudio
 
 TAGS = re.compile(rb"ID3|TAG|APETAGEX|LYRICS|[ -~]{4}.{4}", re.DOTALL)  # or a further chunk
 MOST_CHUNKS = 1000
@@ -92,9 +92,9 @@ class Link:
 
     Attributes:
         stream: the stretch; None for a file that is one link and needs no correction.
-        promised: seconds by a header of which libsndfile says nothing.
+        promised: seconds by a header, where libsndfile does not pass them on.
         note: for a warning, once the link has been decoded.
-        frames: of an MP3 that does not tell its length.
+        frames: of an MP3 without its length in a tag.
         is_cut: whether its end is missing.
         rescue: another decoder, for what follows damage.
     """
@@ -107,7 +107,7 @@ class Link:
     rescue: Rescue | None = None
 
 
-def links(source: OpenSource) -> list[Link]:
+def links(source: OpenedAudio) -> list[Link]:
     """The links of a file that libsndfile shall read; none of an MP3 without frames."""
     head = source.head
     if head[:4] == b"OggS":
@@ -162,12 +162,12 @@ def _ogg_links(stream: BinaryIO) -> list[Link]:
     return found or [Link()]
 
 
-def _mpeg_links(source: OpenSource) -> list[Link]:
+def _mpeg_links(source: OpenedAudio) -> list[Link]:
     streams = mpeg.streams(source.stream, source.start)
     return [_mpeg_link(source, stream, len(streams) == 1) for stream in streams]
 
 
-def _mpeg_link(source: OpenSource, found: mpeg.Stream, is_alone: bool) -> Link:
+def _mpeg_link(source: OpenedAudio, found: mpeg.Stream, is_alone: bool) -> Link:
     file, start = source.stream, found.runs[0].start
     is_clean = is_alone and start == source.start and len(found.runs) == 1
     if found.tag is None:
@@ -215,7 +215,7 @@ def _wav_links(stream: BinaryIO, start: int) -> list[Link]:
 
 @dataclass(frozen=True)
 class _Wav:
-    """The sizes that a WAV header tells.
+    """Sizes from the header of a WAV.
 
     Attributes:
         data: position of the samples.
@@ -233,7 +233,7 @@ class _Wav:
 
 
 def _read_wav(stream: BinaryIO, start: int, size: int) -> _Wav | None:
-    """What the header of the WAV at `start` says; None where it has no samples."""
+    """Read the header of the WAV at `start`; None where it has no samples."""
     stream.seek(start)
     head = stream.read(12)
     end = start + 8 + int.from_bytes(head[4:8], "little")
@@ -266,7 +266,7 @@ def _wav_link(stream: BinaryIO, wav: _Wav, part: range, rest: int, behind: bytes
         note = UNFINISHED
     elif wav.end > wav.data and rest > LEAST_REST and not TAGS.match(behind) and any(behind):
         seconds = f" ({rest / wav.rate:.3f} s at its rate)" if wav.rate else ""
-        note = f"{rest} bytes{seconds} follow the end that its header tells, and are not used."
+        note = f"{rest} bytes{seconds} follow the end given in its header, and are not used."
     if wav.name == b"BW64":
         patches[part.start] = b"RF64"  # the same but for its name, which libsndfile does not know
     if patches or part != range(_size(stream)):
@@ -275,7 +275,7 @@ def _wav_link(stream: BinaryIO, wav: _Wav, part: range, rest: int, behind: bytes
 
 
 def _flac_links(stream: BinaryIO, start: int) -> list[Link]:
-    """The links of joined FLAC files; a header that promises another length tells none instead."""
+    """The links of joined FLAC files; a length that is wrong is taken out of the header."""
     stream.seek(start)
     info = stream.read(42)
     total = int.from_bytes(info[21:26], "big") & 2**36 - 1
@@ -299,7 +299,7 @@ def _flac_links(stream: BinaryIO, start: int) -> list[Link]:
 
 
 def _flac_end(stream: BinaryIO, start: int, info: bytes, most: int) -> int | None:
-    """The number of samples up to the end of the last frame, as its header tells; None: unknown.
+    """Number of samples up to the end of the last frame, by its header; None: unknown.
 
     The frame is looked for in the last `most` bytes.
     """

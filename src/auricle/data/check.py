@@ -53,7 +53,7 @@ Advance = Callable[[int], None]  # gets how many more clips were decoded
 
 @dataclass(frozen=True)
 class FaultyClip:
-    """A clip that cannot be used: the kind of the fault, and what the decoder says of it."""
+    """A clip that cannot be used: the kind of the fault, and the decoder's message."""
 
     clip: Clip
     kind: str
@@ -158,7 +158,7 @@ def measure_sample(
 
 
 def summary(checked: Checked, manifest: Manifest) -> str:
-    """How many clips of the manifest are faulty, by kind, and which labels were lost with them."""
+    """Count the faulty clips of the manifest by kind, and name the labels lost with them."""
     total = f"{len(checked.faults)} of {len(manifest.clips)} clips are faulty"
     if not checked.faults:
         return total
@@ -218,7 +218,7 @@ class _Finding:
 
 
 class _Sounds(Dataset[_Finding]):
-    """The findings of the clips in `rows`, made where they are asked for: in another process."""
+    """The findings of the clips in `rows`, computed in the process that asks for them."""
 
     def __init__(
         self,
@@ -285,14 +285,14 @@ def _kind(message: str) -> str | None:
 
 
 def _without_name(clip: Clip, message: str) -> str:
-    """What is wrong, without the file's name before it and the full stop after it."""
+    """Remove the file's name before a message and the full stop after it."""
     return message.removeprefix(f"{clip.path}: ").removesuffix(".")
 
 
 def durations(clips: Sequence[Clip]) -> Tensor:
     """Seconds of each clip `(N,)`, float64; 0 for one that cannot be read.
 
-    Where the header does not tell, the sound is decoded; of a clip in a shard all bytes are read.
+    Without a length in its header a sound is decoded; of a clip in a shard all bytes are read.
 
     Raises:
         MissingExtraError: a kind of file that PyAV reads, and PyAV is not installed.
@@ -304,4 +304,4 @@ def _duration(clip: Clip) -> float:
     try:
         return audio.duration(clip.sound())
     except AudioError:
-        return 0.0  # whoever loads the clip says what is wrong with it
+        return 0.0  # loading the clip reports the fault

@@ -1,4 +1,4 @@
-"""Whether the files that a manifest names are there, before any sound is opened.
+"""Checks that the files of a manifest exist, before any sound is opened.
 
 Shapes: N clips.
 """
@@ -81,7 +81,7 @@ def _files_in(folder: str) -> set[str]:
 
 
 def _check_shards(shards: Iterable[Path]) -> None:
-    """Make sure that every shard is there, as long as the index of its folder says.
+    """Make sure that every shard is there, of the size in the index of its folder.
 
     Raises:
         DataError: naming the shard and what to do.
@@ -91,17 +91,17 @@ def _check_shards(shards: Iterable[Path]) -> None:
         index = shard.parent / SHARD_INDEX
         if index not in indices:
             indices[index] = _read_index(index)
-        wanted = indices[index].get(shard.name)
+        expected = indices[index].get(shard.name)
         try:
             size = shard.stat().st_size
         except OSError as error:
             raise DataError(
                 f"{shard}: cannot be read ({error.strerror}). Copy it again."
             ) from error
-        if size != wanted:
+        if size != expected:
             raise DataError(
-                f"{shard}: has {size} bytes, {wanted or 'none'} by {index}: it is cut short or was "
-                "changed. Copy it again, or pack its clips again."
+                f"{shard}: has {size} bytes, {expected or 'none'} by {index}: it is cut short or "
+                "was changed. Copy it again, or pack its clips again."
             )
 
 

@@ -319,7 +319,7 @@ def _read_folder(source: Path, labelled: bool) -> Clips:
         [
             Clip(path, (label_text(folder.name),), where=str(path))
             for folder in folders
-            for path in audio.find_sounds([folder])
+            for path in audio.find_sounds([folder], warn_skipped=True)
         ]
     )
 
