@@ -102,13 +102,13 @@ def _flat(values: dict[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def label_difference(first: list[str], other: list[str]) -> str:
-    """What sets `other` apart from `first`, in a few words for a message."""
+    """The difference of `other` from `first`, in a few words for a message."""
     lacking = [label for label in first if label not in set(other)]
     added = [label for label in other if label not in set(first)]
     if not lacking and not added:
         pairs = enumerate(zip(first, other, strict=True))
-        place, (there, here) = next((place, pair) for place, pair in pairs if pair[0] != pair[1])
-        return f"the order differs from {place} on ({there!r} there, {here!r} here)"
+        index, (theirs, ours) = next((i, pair) for i, pair in pairs if pair[0] != pair[1])
+        return f"the order differs from {index} on ({theirs!r} there, {ours!r} here)"
     parts = [
         f"{word} {', '.join(map(repr, labels[:NUM_LABELS_SHOWN]))}"
         + (f" and {len(labels) - NUM_LABELS_SHOWN} more" * (len(labels) > NUM_LABELS_SHOWN))

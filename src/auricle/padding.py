@@ -1,7 +1,7 @@
-"""Which places of padded batches count: masks from lengths, and statistics without the padding.
+"""Padded batches: masks from lengths, and statistics without the padding.
 
-Shapes: B clips, N places of a sequence (samples, frames, columns or tokens), D width; `valid`
-`(B, N)` or `(1, N)` is True where a place belongs to its clip.
+Shapes: B clips, N positions of a sequence (samples, frames, columns or tokens), D width; `valid`
+`(B, N)` or `(1, N)` is True where a position belongs to its clip.
 """
 
 import torch
@@ -9,12 +9,12 @@ from torch import Tensor
 
 
 def inside(counts: Tensor, size: int) -> Tensor:
-    """Whether each of `size` places belongs to its clip, `(B, N)`: its first `counts` `(B,)` do."""
+    """Mask of the positions that belong to their clip, `(B, size)`: its first `counts` `(B,)`."""
     return torch.arange(size, device=counts.device) < counts[:, None]
 
 
 def no_padding(counts: Tensor | None, size: int) -> bool:
-    """Whether all `size` places belong to every clip; False while tracing, where none can know."""
+    """Whether all `size` positions belong to every clip; False while tracing."""
     if counts is None:
         return True
     # Speed: without mask and packing, a training step on one core takes a third less.
@@ -24,12 +24,12 @@ def no_padding(counts: Tensor | None, size: int) -> bool:
 
 
 def mean_over(values: Tensor, valid: Tensor) -> Tensor:
-    """Mean `(B, D)` of `values` `(B, N, D)` over the valid places."""
+    """Mean `(B, D)` of `values` `(B, N, D)` over the valid positions."""
     weights = valid[..., None]
     return (values * weights).sum(dim=1) / weights.sum(dim=1)
 
 
 def deviation_over(values: Tensor, valid: Tensor) -> Tensor:
-    """Standard deviation `(B, D)` of `values` `(B, N, D)` over the valid places."""
+    """Standard deviation `(B, D)` of `values` `(B, N, D)` over the valid positions."""
     centred = values - mean_over(values, valid)[:, None]
     return mean_over(centred.square(), valid).sqrt()

@@ -195,8 +195,8 @@ def test_a_width_without_whole_heads_is_refused(save):
         "mlp_head.1.weight": torch.zeros(3, 40),
     }})  # fmt: skip
     assert message(path) == (
-        f"{path}: cannot tell the number of heads: the width 40 is no multiple of 64. "
-        "A Hugging Face folder says it in its config.json; use that layout."
+        f"{path}: the number of heads is unknown: the width 40 is no multiple of 64. "
+        "A Hugging Face folder has it in its config.json; use that layout."
     )
 
 

@@ -268,8 +268,8 @@ def test_a_foreign_object_among_the_weights_is_refused(tmp_path):
 def test_settings_that_are_an_object_leave_the_heads_to_the_rule(tmp_path):
     path = save(trainer(fine_tuned("eat"), cfg=Scores(model={"num_heads": HEADS})), tmp_path)
     assert message(path) == (
-        f"{path}: cannot tell the number of heads: the width {WIDTH} is no multiple of 64. "
-        "A Hugging Face folder says it in its config.json; use that layout."
+        f"{path}: the number of heads is unknown: the width {WIDTH} is no multiple of 64. "
+        "A Hugging Face folder has it in its config.json; use that layout."
     )
 
 

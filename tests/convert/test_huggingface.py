@@ -209,7 +209,7 @@ def test_tensors_are_checked_under_their_names(folder):
 
 def test_options_are_refused_where_the_configuration_says_them(folder):
     assert message(folder, stride=10) == (
-        f"{folder}: its config.json says stride and length; leave out --stride and --frames."
+        f"{folder}: its config.json has stride and length; leave out --stride and --frames."
     )
 
 

@@ -20,7 +20,7 @@ READERS = (
     efficientat,
     eat,
     vision,
-)  # the first that recognises a source reads it
+)  # the first to which the names are known reads a source
 
 
 def can_read(source: Path) -> bool:
@@ -47,8 +47,9 @@ def read(source: Path, stride: int | None = None, frames: int | None = None) -> 
     """
     opened = open_source(source)
     for reader in READERS:
-        if reader.recognises(opened):
-            return reader.read(opened, Options(stride, frames))
+        result = reader.read(opened, Options(stride, frames))
+        if result is not None:
+            return result
     raise _unknown(opened)
 
 

@@ -28,7 +28,7 @@ HEAD_WIDTH = 64  # of every published AST, DeiT and ViT; tensors do not show the
 
 @dataclass(frozen=True)
 class Description:
-    """What becomes of a source, but for its tensors; `notes` say what was assumed."""
+    """The checkpoint to make of a source, but for its tensors; `notes` name what was assumed."""
 
     settings: dict[str, Any]
     front_end: AnyFilterbankConfig
@@ -64,14 +64,14 @@ def number_of_heads(width: int, path: Path) -> int:
     """Heads of a transformer of `width`, by the rule that published weights follow."""
     if width % HEAD_WIDTH:
         raise CheckpointError(
-            f"{path}: cannot tell the number of heads: the width {width} is no multiple of "
-            f"{HEAD_WIDTH}. A Hugging Face folder says it in its config.json; use that layout."
+            f"{path}: the number of heads is unknown: the width {width} is no multiple of "
+            f"{HEAD_WIDTH}. A Hugging Face folder has it in its config.json; use that layout."
         )
     return width // HEAD_WIDTH
 
 
 def mlp_ratio(width: int, hidden: int) -> float:
-    """The setting that gives a perceptron of `hidden` units, whatever division rounds to."""
+    """The setting that gives an MLP of `hidden` units, whatever division rounds to."""
     ratio = hidden / width
     return ratio if int(width * ratio) == hidden else math.nextafter(ratio, math.inf)
 

@@ -83,19 +83,17 @@ RECIPES = {  # (classes, frames); frames None: any
 }
 
 
-def recognises(source: Source) -> bool:
-    """Whether `source` holds tensors under the authors' names."""
-    return without_prefix(source.tensors, ANCHOR) is not None
-
-
-def read(source: Source, options: Options) -> Checkpoint:
-    """The checkpoint in `source`.
+def read(source: Source, options: Options) -> Checkpoint | None:
+    """The checkpoint in `source`; None if its tensors have not the authors' names.
 
     Raises:
         CheckpointError: tensors are missing, left over or mis-shaped, or the stride or length
             cannot be told from them.
     """
-    tensors, dropped = _own_tensors(source)
+    prefix = without_prefix(source.tensors, ANCHOR)
+    if prefix is None:
+        return None
+    tensors, dropped = _own_tensors(source, prefix)
     settings = _settings(tensors, options, source.path)
     state = translate(tensors, LAYOUT, settings, source.path)
     source = Source(source.path, tensors, dropped=source.dropped + dropped)
@@ -129,9 +127,8 @@ def write(checkpoint: Checkpoint, out: Path) -> list[str]:
     return lost
 
 
-def _own_tensors(source: Source) -> tuple[dict[str, Tensor], list[str]]:
+def _own_tensors(source: Source, prefix: str) -> tuple[dict[str, Tensor], list[str]]:
     """Tensors without DataParallel's prefix and without the unused heads, which are named."""
-    prefix = without_prefix(source.tensors, ANCHOR) or ""
     tensors = {name.removeprefix(prefix): value for name, value in source.tensors.items()}
     unused = [name for name in tensors if name.rpartition(".")[0] in UNUSED_HEADS]
     return {name: value for name, value in tensors.items() if name not in unused}, unused
@@ -159,7 +156,7 @@ def _settings(tensors: dict[str, Tensor], options: Options, path: Path) -> dict[
 def _stride_and_frames(
     num_patches: int, patch: list[int], options: Options, path: Path
 ) -> tuple[int, int]:
-    """What the options say, completed from the published combinations."""
+    """Stride and frames of the options, completed from the published combinations."""
     published = PUBLISHED.get(num_patches) if patch == [16, 16] else None
     stride, frames = published or (None, None)
     if options.stride is not None:
@@ -168,12 +165,12 @@ def _stride_and_frames(
         stride = options.stride
     frames = options.frames if options.frames is not None else frames
     if stride is None or frames is None:
-        wanted = " and ".join(
+        missing = " and ".join(
             f"--{name}" for name, value in (("stride", stride), ("frames", frames)) if not value
         )
         raise CheckpointError(
             f"{path}: {num_patches} patches of {patch[0]} x {patch[1]}: stride and length cannot "
-            f"be told from this number alone. Give {wanted}."
+            f"be told from this number alone. Give {missing}."
         )
     return stride, frames
 

@@ -1,9 +1,9 @@
 """EAT and ASDA: fairseq's files of their authors, and EAT's folders on the Hugging Face hub.
 
 Depth, widths, classes and the position table follow from the tensors' shapes; the number of heads
-and what a training framework was told from the settings beside them, as far as these are plain
-values. A pretrained file becomes a checkpoint without labels, from its student: the teacher and the
-decoder are dropped.
+and the settings of the training framework from beside them, as far as these are plain values. A
+pretrained file becomes a checkpoint without labels, from its student: teacher and decoder are
+dropped.
 
 Sources: github.com/cwx-worst-one/EAT, github.com/MyParadise21/ASDA, and EAT's model class on the
 hub.
@@ -45,7 +45,7 @@ TABLE_TOLERANCE = 5e-4  # the authors' rounding of large angles, and of float16
 READOUTS = {"CLS_TOKEN": "cls", "MEAN_POOLING": "patch_mean"}
 AUDIOSET_CLASSES = 527
 IMAGE = "modality_encoders.IMAGE."
-PARTS = {  # theirs: ours; several stand for rows stacked on each other
+PARTS = {  # theirs: ours; several are rows of one matrix
     **{theirs: (ours,) for ours, theirs in TIMM_PARTS.items()},
     "attn.qkv": ("attention.query_key_value",),
     "attn.qk": ("attention.query", "attention.key"),
@@ -74,7 +74,7 @@ RECIPES = {  # by number of classes
 
 @dataclass(frozen=True)
 class Names:
-    """What stands before the names of each part."""
+    """Prefixes of the names of each part."""
 
     encoder: str
     context_norm: str
@@ -93,7 +93,7 @@ class Names:
 
     @property
     def decoder(self) -> str:
-        """What pretraining alone has a use for."""
+        """Prefix of the tensors that only pretraining uses."""
         return f"{self.encoder}decoder."
 
     def block(self, index: int) -> str:
@@ -109,7 +109,7 @@ class Names:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the settings beside the tensors say; None where they do not."""
+    """The settings beside the tensors; None where they are absent."""
 
     num_heads: int | None
     norm_epsilon: float
@@ -117,24 +117,20 @@ class Facts:
     readout: str
 
 
-def recognises(source: Source) -> bool:
-    """Whether `source` holds tensors under the names of EAT and ASDA."""
-    return find_names(source.tensors) is not None
-
-
-def read(source: Source, options: Options) -> Checkpoint:
-    """The checkpoint in `source`.
+def read(source: Source, options: Options) -> Checkpoint | None:
+    """The checkpoint in `source`; None if its tensors have not the names of EAT and ASDA.
 
     Raises:
         CheckpointError: tensors are missing, left over or mis-shaped, mix EAT and ASDA, hold other
             positions than theirs, or the settings ask for what our model has not.
     """
+    names = find_names(source.tensors)
+    if names is None:
+        return None
     if options.stride is not None:
         raise CheckpointError(
             f"{source.path}: the patches of EAT and ASDA do not overlap; leave out --stride."
         )
-    names = find_names(source.tensors)
-    assert names is not None, "read is called for what recognises accepts"
     dropped = [name for name in source.tensors if name.startswith(names.decoder)]
     tensors = {name: value for name, value in source.tensors.items() if name not in dropped}
     own = Source(source.path, tensors, source.config, None, source.beside, source.dropped + dropped)
@@ -203,7 +199,7 @@ def _check_table(table: Tensor, source: Source) -> None:
 
 
 def _facts(source: Source) -> Facts:
-    """What the settings say that fairseq, or a config.json, holds beside the tensors."""
+    """The settings of fairseq, or of a config.json, beside the tensors."""
     fine_tuned = _part(source.beside.get("cfg"), "model")
     pretrained = _part(fine_tuned, "pretrained_model_args", "model")
     places = [fine_tuned, pretrained, source.config or {}]
@@ -226,7 +222,7 @@ def _facts(source: Source) -> Facts:
 
 
 def _part(values: Any, *keys: str) -> dict[str, Any]:
-    """What stands under `keys`, one inside the other; empty where anything else stands there."""
+    """The dictionary under nested `keys`; empty where there is none."""
     for key in keys:
         values = values.get(key) if isinstance(values, dict) else None
     return values if isinstance(values, dict) else {}

@@ -50,24 +50,19 @@ ASSUMED = "128 mel bins and a hop of 10 ms assumed: the tensors do not show them
 UNKNOWN_CLASSES = "unknown classes: sigmoid and numbered labels assumed"
 
 
-def recognises(source: Source) -> bool:
-    """Whether `source` holds tensors under EfficientAT's names."""
-    return without_prefix(source.tensors, ANCHOR) is not None and any(
-        GATE in name for name in source.tensors
-    )
-
-
-def read(source: Source, options: Options) -> Checkpoint:
-    """The checkpoint in `source`.
+def read(source: Source, options: Options) -> Checkpoint | None:
+    """The checkpoint in `source`; None if its tensors have not EfficientAT's names.
 
     Raises:
         CheckpointError: tensors are missing, left over or mis-shaped.
     """
+    prefix = without_prefix(source.tensors, ANCHOR)
+    if prefix is None or not any(GATE in name for name in source.tensors):
+        return None
     if options.stride is not None:
         raise CheckpointError(
             f"{source.path}: an EfficientAT MobileNet has no patches; leave out --stride."
         )
-    prefix = without_prefix(source.tensors, ANCHOR) or ""
     tensors = {name.removeprefix(prefix): value for name, value in source.tensors.items()}
     settings = _settings(tensors, options, source.path)
     empty = empty_model(settings, source.path, MODEL)
@@ -79,7 +74,7 @@ def read(source: Source, options: Options) -> Checkpoint:
 
 
 def their_name(name: str, names: Iterable[str]) -> str:
-    """What EfficientAT calls our tensor `name` of a model that has tensors called `names`."""
+    """EfficientAT's name of our tensor `name` of a model that has tensors called `names`."""
     for ours, theirs in MODULES.items():
         if name.startswith(ours):
             name = name.replace(ours, theirs, 1)

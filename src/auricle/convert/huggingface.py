@@ -83,7 +83,7 @@ EXTRACTOR_FIXED = {
 
 
 class ModelConfig(Settings):
-    """What is read of config.json, with the defaults of transformers' ASTConfig."""
+    """The keys of config.json that are read, with the defaults of transformers' ASTConfig."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -105,7 +105,7 @@ class ModelConfig(Settings):
 
 
 class ExtractorConfig(Settings):
-    """What is read of preprocessor_config.json, with the defaults of ASTFeatureExtractor."""
+    """The keys of preprocessor_config.json that are read, and ASTFeatureExtractor's defaults."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -117,24 +117,21 @@ class ExtractorConfig(Settings):
     std: float = 4.5689974
 
 
-def recognises(source: Source) -> bool:
-    """Whether `source` is a folder with an AST of transformers."""
-    return source.config is not None and source.config.get("model_type") == MODEL_TYPE
-
-
-def read(source: Source, options: Options) -> Checkpoint:
-    """The checkpoint in `source`; its config says everything, so `options` are not needed.
+def read(source: Source, options: Options) -> Checkpoint | None:
+    """The checkpoint in a folder with an AST of transformers; None if it is none.
 
     Raises:
         CheckpointError: the config asks for what our AST has not, its files disagree, or tensors
             are missing, left over or mis-shaped.
     """
+    if source.config is None or source.config.get("model_type") != MODEL_TYPE:
+        return None
     if options != Options():
         raise CheckpointError(
-            f"{source.path}: its config.json says stride and length; leave out "
+            f"{source.path}: its config.json has stride and length; leave out "
             "--stride and --frames."
         )
-    config = _parse(ModelConfig, source.config or {}, source.path / "config.json")
+    config = _parse(ModelConfig, source.config, source.path / "config.json")
     description = _describe(source, config)
     _check_size(source, description)
     names = CURRENT if CURRENT.depth(source.tensors) else OLDER
@@ -221,7 +218,7 @@ def _settings(config: ModelConfig, num_classes: int) -> dict[str, Any]:
 
 
 def _front_end(extractor: ExtractorConfig) -> FbankConfig:
-    # (x - 0) / (2 * 0.5) is x: the extractor was told not to normalise.
+    # (x - 0) / (2 * 0.5) is x: an extractor that does not normalise.
     mean, std = (extractor.mean, extractor.std) if extractor.do_normalize else (0.0, 0.5)
     return FbankConfig(
         sample_rate=extractor.sampling_rate,

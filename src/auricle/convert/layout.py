@@ -41,7 +41,7 @@ class Layout:
     head: Mapping[str, str] = field(default_factory=dict)
 
     def modules(self, depth: int) -> dict[str, tuple[str, ...]]:
-        """Their modules for each of ours; several stand for rows stacked on each other."""
+        """Their modules for each of ours; several are rows of one matrix."""
         table: dict[str, tuple[str, ...]] = {
             "patches.projection": (self.projection,),
             "norm": (self.norm,),
@@ -97,7 +97,7 @@ def to_ours(
 
 
 def without_prefix(names: Iterable[str], anchor: str) -> str | None:
-    """What stands before `anchor` in the names of a file ("module."), or None without anchor."""
+    """The prefix of `anchor` in the names of a file ("module."), or None without anchor."""
     found = [name.removesuffix(anchor) for name in names if f".{name}".endswith(f".{anchor}")]
     return min(found, key=len, default=None)
 

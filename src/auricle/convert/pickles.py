@@ -149,7 +149,7 @@ class Inert:
         pass
 
     def ignore(self, *_: Any, **__: Any) -> None:
-        """What it does with all it is given."""
+        """Nothing, with any arguments."""
 
     __setstate__ = __setitem__ = append = extend = add = ignore
 
@@ -184,7 +184,7 @@ INERT_PICKLE = types.SimpleNamespace(Unpickler=Unpickler, __name__=__name__)
 
 
 def _read_inert(path: Path) -> Any:
-    """What the zip archive at `path` holds, or None if that cannot be read in this way either."""
+    """The content of the zip archive at `path`, or None if it cannot be read in this way either."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -25,7 +25,7 @@ FOLDER_WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that is
 
 @dataclass(frozen=True)
 class Options:
-    """What the tensors of a source may leave open and a person can say."""
+    """Settings that the tensors of a source may leave open."""
 
     stride: int | None = None
     frames: int | None = None
@@ -33,7 +33,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Source:
-    """Tensors by name, and what stands beside them: JSON files in a folder, entries in a file."""
+    """Tensors by name, and what is beside them: JSON files in a folder, entries in a file."""
 
     path: Path
     tensors: dict[str, Tensor]
@@ -91,7 +91,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors in the file at `path`; nothing else can stand in such a file.
+    """The tensors in the file at `path`; such a file has nothing else.
 
     Raises:
         CheckpointError: the file is empty, cut off, or something else under this name.

@@ -52,7 +52,7 @@ class VisionLayout:
     unused: tuple[str, ...]  # modules and tensors that an AST has no use for
 
     def prefix(self, names: Iterable[str]) -> str | None:
-        """What stands before every name ("backbone."), or None if these are other names."""
+        """The prefix of every name ("backbone."), or None if these are other names."""
         first_norm = self.layout.block.format(0) + self.layout.parts["attention_norm"]
         return without_prefix(names, f"{first_norm}.weight")
 
@@ -97,23 +97,21 @@ DINOV2 = VisionLayout(
 LAYOUTS = (TIMM, DINOV2)
 
 
-def recognises(source: Source) -> bool:
-    """Whether `source` holds tensors under the names of a known vision transformer."""
-    return _find(source) is not None
-
-
-def read(source: Source, options: Options) -> Checkpoint:
-    """An AST without labels from the vision transformer in `source`.
+def read(source: Source, options: Options) -> Checkpoint | None:
+    """An AST without labels from the vision transformer in `source`; None if it is none.
 
     Raises:
         CheckpointError: tensors are missing, left over or mis-shaped, or the grid of positions is
             not square.
     """
-    vision = _find(source)
-    assert vision is not None, "read is called for what recognises accepts"
+    vision = next((each for each in LAYOUTS if each.prefix(source.tensors) is not None), None)
+    if vision is None:
+        return None
     tensors, dropped = _own_tensors(source, vision)
     if vision.distillation_token in tensors:
-        vision = _distilled(vision)
+        tokens = (*vision.layout.prefix_tokens, vision.distillation_token)
+        distilled = dataclasses.replace(vision.layout, prefix_tokens=tokens)
+        vision = dataclasses.replace(vision, layout=distilled)
     image = _image_settings(tensors, vision.layout, source.path)
     tensors = _complete_positions(tensors, vision.layout, image)
     state = _image_model(tensors, vision, image, source.path)
@@ -137,13 +135,6 @@ def read(source: Source, options: Options) -> Checkpoint:
     return result
 
 
-def _find(source: Source) -> VisionLayout | None:
-    for vision in LAYOUTS:
-        if vision.prefix(source.tensors) is not None:
-            return vision
-    return None
-
-
 def _own_tensors(source: Source, vision: VisionLayout) -> tuple[dict[str, Tensor], list[str]]:
     """The transformer's tensors without a common prefix, and the names of all others."""
     prefix = vision.prefix(source.tensors) or ""
@@ -159,13 +150,6 @@ def _own_tensors(source: Source, vision: VisionLayout) -> tuple[dict[str, Tensor
         if name not in dropped
     }
     return kept, dropped
-
-
-def _distilled(vision: VisionLayout) -> VisionLayout:
-    tokens = (*vision.layout.prefix_tokens, vision.distillation_token)
-    return dataclasses.replace(
-        vision, layout=dataclasses.replace(vision.layout, prefix_tokens=tokens)
-    )
 
 
 def _image_settings(tensors: dict[str, Tensor], layout: Layout, path: Path) -> dict[str, Any]:

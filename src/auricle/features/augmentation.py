@@ -55,7 +55,7 @@ class SpecAugment(nn.Module):
 
 
 class FeatureNoiseConfig(Settings):
-    """How loud the noise is, and how far a clip is rolled; 0 leaves either out."""
+    """Amount of noise and length of the roll; 0 leaves either out."""
 
     amount: float = Field(default=0.0, ge=0)  # the authors: 0.1
     shift_frames: int = Field(default=0, ge=0)  # the authors: 10

@@ -1,4 +1,4 @@
-"""What every filterbank shares: batches, padding, normalisation, precision, mel filters.
+"""The base of all filterbanks: batches, padding, normalisation, precision, mel filters.
 
 A batched, differentiable filterbank, so that training, evaluation, inference and export share one
 path and it runs on the model's device. How samples become a power spectrum is defined by each kind,
@@ -30,7 +30,7 @@ SAMPLES_AT_ONCE = 1 << 18  # of frames, which overlap: 2 MB, about what a core's
 
 
 class PaddingConfig(Settings):
-    """What fills the frames that a clip does not have.
+    """Filling of the frames that a clip does not have.
 
     fixed: every clip is cut or padded to exactly `frames`; padded log-mel values are 0 before the
     normalisation, and the padding counts as frames. Published AST weights were trained so.
@@ -66,7 +66,7 @@ class FilterbankConfig(Settings):
 
     @property
     def highest_hz(self) -> float:
-        """Where the highest mel ends."""
+        """Upper edge of the highest mel."""
         return self.sample_rate / 2
 
     @model_validator(mode="after")
@@ -150,7 +150,7 @@ class Filterbank(nn.Module, ABC):
         return 0.0
 
     def num_frames(self, num_samples: int) -> int:
-        """How many frames `num_samples` samples give; none if they are too few for a clip."""
+        """Frames of `num_samples` samples; 0 if they are too few for a clip."""
         return self._count(num_samples) if num_samples >= self.shortest_size else 0
 
     @property
@@ -221,7 +221,7 @@ class Filterbank(nn.Module, ABC):
         return fill_beyond(log_mel, frame_counts, self.silence), frame_counts
 
     def _raw_log_mel(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames beyond a clip's count hold whatever comes of the zeros there."""
+        """Log-mel values; frames beyond a clip's count are not defined."""
         power = self._power(waveforms.to(self.window.dtype), lengths).to(self.filters.dtype)
         # Speed: a filter reaches few bins, so small products take 0.10 ms a clip, one 0.34 ms.
         mels = [power[..., bins] @ filters for bins, filters in self.bands]

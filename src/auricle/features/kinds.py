@@ -98,7 +98,7 @@ class EfficientATConfig(FilterbankConfig):
 
     @property
     def highest_hz(self) -> float:
-        """Where the highest mel ends."""
+        """Upper edge of the highest mel."""
         return self.sample_rate / 2 - TOP_MARGIN_HZ
 
 

@@ -2,7 +2,7 @@
 
 EAT (Chen et al. 2024, arXiv 2401.03497) reads patches of 16 x 16 column by column (time-major) and
 has its norms after the residual sums. ASDA (Wang et al. 2025, arXiv 2507.02666) is EAT with
-differential attention and a narrower perceptron. What is as released and what is ours:
+differential attention and a narrower MLP. What is as released and what is ours:
 docs/asda.md.
 
 Shapes: B clips, T frames, M mel bins, N patch tokens, D width, C classes.

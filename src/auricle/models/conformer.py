@@ -95,7 +95,8 @@ class ConformerBlock(nn.Module):
         self.norms = nn.ModuleDict({name: nn.LayerNorm(width) for name in BRANCHES})
         self.feedforward_in = FeedForward(width, hidden, nn.SiLU(), config.dropout)
         self.attention = SelfAttention(width, num_heads, config.dropout)
-        self.positions = TOKEN_POSITIONS[config.positions](num_heads, width // num_heads)
+        build_positions = TOKEN_POSITIONS[config.positions]
+        self.positions = build_positions and build_positions(num_heads, width // num_heads)
         self.convolution = ConvolutionModule(config, width)
         self.feedforward_out = FeedForward(width, hidden, nn.SiLU(), config.dropout)
         self.norm = nn.LayerNorm(width) if config.has_block_norm else nn.Identity()
@@ -128,7 +129,8 @@ class ConformerBlock(nn.Module):
 
     def _attend(self, tokens: Tensor, mask: Tensor | None, layout: TokenLayout) -> Tensor:
         query, key, value = self.attention.project(tokens)
-        query, key, mask = self.positions(query, key, mask, layout)
+        if self.positions is not None:
+            query, key, mask = self.positions(query, key, mask, layout)
         return self.attention.mix(query, key, value, mask)
 
 
@@ -238,18 +240,6 @@ class ClipNorm(nn.Module):
 Attended = tuple[Tensor, Tensor, Tensor | None]  # query, key, mask
 
 
-class NoPositions(nn.Module):
-    """The positions added to the patches are all there is."""
-
-    def __init__(self, num_heads: int, head_width: int):
-        super().__init__()
-
-    def forward(
-        self, query: Tensor, key: Tensor, mask: Tensor | None, layout: TokenLayout
-    ) -> Attended:
-        return query, key, mask
-
-
 class RelativePositions(nn.Module):
     """A learned number for every distance in rows and in columns, added to the score (T5 style).
 
@@ -340,8 +330,8 @@ CONVOLUTION_NORMS: dict[str, Callable[[int], nn.Module]] = {
     "group_norm": ClipNorm,
 }
 
-TOKEN_POSITIONS: dict[str, Callable[[int, int], nn.Module]] = {
-    "none": NoPositions,
+TOKEN_POSITIONS: dict[str, Callable[[int, int], nn.Module] | None] = {
+    "none": None,  # those added to the patches are all there are
     "relative": RelativePositions,
     "rotary": RotaryPositions,
 }

@@ -1,6 +1,6 @@
 """Differential attention: the difference of two attention maps, which cancels what both share.
 
-Three published forms, told apart by settings:
+Three published forms, chosen by settings:
 
 - ASDA (as released; the default): two maps a head with a fixed lambda, the heads joined and
   normalised together, times 0.95.
@@ -48,7 +48,7 @@ FORMS: dict[str, dict[str, Any]] = {
 class DifferentialConfig(Settings):
     """Settings of differential attention; the defaults are those of ASDA as released.
 
-    The key `form` stands for those of a published form: asda, diff_v1 or diff_v2.
+    The key `form` expands to those of a published form: asda, diff_v1 or diff_v2.
     """
 
     # fixed: a number; learned: one number a layer, from four vectors; token: one for each token
@@ -252,7 +252,7 @@ def _norm(config: DifferentialConfig, width: int, value_width: int) -> nn.Module
 
 
 def _start(config: DifferentialConfig, layer: int) -> float:
-    """Where lambda starts: deeper layers subtract more (v1, section 2.1)."""
+    """Start of lambda: deeper layers subtract more (v1, section 2.1)."""
     if config.lambda_value is None:
         return 0.8 - 0.6 * math.exp(-0.3 * layer)
     return config.lambda_value

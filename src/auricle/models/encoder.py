@@ -32,7 +32,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
 
 
 class Attention(nn.Module):
-    """What mixes tokens `(B, N, D)` by a mask, and ends in a linear layer."""
+    """A mixer of tokens `(B, N, D)`, by a mask, that ends in a linear layer."""
 
     output: nn.Linear
 

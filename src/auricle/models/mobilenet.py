@@ -111,7 +111,7 @@ class Columns:
         return Columns((self.counts - 1) // stride + 1)
 
     def valid(self, maps: Tensor) -> Tensor | None:
-        """Where a column belongs to its clip, `(B, 1, 1, N)`; None where all do."""
+        """Mask of the columns that belong to their clip, `(B, 1, 1, N)`; None where all do."""
         if self.counts is None:
             return None
         return inside(self.counts, maps.shape[3])[:, None, None]

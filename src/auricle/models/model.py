@@ -1,4 +1,4 @@
-"""What every model has, and what models of patches share: settings, blocks, head, readout.
+"""The contract of every model, and what models of patches share: settings, blocks, readout.
 
 Shapes: B clips, T frames, M mel bins, N patch tokens, P prefix tokens, D width, C classes.
 """
@@ -49,7 +49,7 @@ class ModelConfig(Settings, ABC):
 
 
 class ColumnGrid(NamedTuple):
-    """Where in time the columns of a model's last map are, in frames of its features."""
+    """Positions in time of the columns of a model's last map, in frames of its features."""
 
     first: float  # middle of the first column
     step: float  # from one to the next
@@ -62,7 +62,7 @@ class ColumnEmbeddings(NamedTuple):
     counts: Tensor | None  # columns that belong to each clip (B,); None: all N
 
     def valid(self) -> Tensor:
-        """Which columns belong to their clip, `(B, N)`."""
+        """Mask of the columns that belong to their clip, `(B, N)`."""
         batch, columns = self.values.shape[:2]
         if self.counts is None:
             return self.values.new_ones(batch, columns, dtype=torch.bool)
@@ -90,11 +90,11 @@ class Model(nn.Module, ABC):
 
     @abstractmethod
     def embed(self, features: Tensor, frame_counts: Tensor | None = None) -> Tensor:
-        """What the classifier's last layers read: one vector `(B, D)` for each clip."""
+        """Input of the classifier's last layers: one vector `(B, D)` for each clip."""
 
     @property
     def column_grid(self) -> ColumnGrid | None:
-        """Where the columns of `embed_columns` are; None: this model has none."""
+        """Positions of the columns of `embed_columns`; None: this model has none."""
         return None
 
     def embed_columns(
@@ -258,7 +258,7 @@ class PatchConfig(ModelConfig):
         return grid_length(frames, self.patch[1], self.steps[1])
 
     def reads(self, stride: str = "") -> str:
-        """What the model reads, in a few words for `summary`."""
+        """The input in a few words, for `summary`."""
         high, long = self.patch
         return (
             f"{high} x {long} patches, {stride}{self.num_mels} mel bins, {self.max_frames} frames"

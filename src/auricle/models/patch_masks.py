@@ -1,4 +1,4 @@
-"""Which patches a masked student sees, and how its tokens go back among the masked ones.
+"""Masks of pretraining: the patches a student sees, and its tokens back among the masked ones.
 
 Shapes: B clips, N patches, K of them visible, D width; R students (clones) see each clip.
 """

@@ -42,7 +42,7 @@ def check_patches(
 class ConvolutionalStem(nn.Module):
     """3x3 convolutions that each halve both axes of maps `(B, 1, M, T)`, before patches are cut.
 
-    Source: Xiao et al. 2021 (early convolutions), with a norm over the channels of each place
+    Source: Xiao et al. 2021 (early convolutions), with a norm over the channels of each cell
     where they have batch norm, so that a clip gives the same alone and in any batch. Each
     convolution makes one column p of columns 2p - 1 to 2p + 1: a patch takes in a little of what is
     before it, but nothing after it, so padding behind a clip has no influence.
@@ -115,7 +115,7 @@ class PatchEmbedding(nn.Module):
 
 
 def stem_factor(stem: tuple[int, ...]) -> int:
-    """How much shorter both axes are behind a stem."""
+    """Factor by which both axes are shorter behind a stem."""
     return 2 ** len(stem)
 
 
@@ -182,7 +182,7 @@ def sin_cos_positions(rows: int, columns: int, width: int) -> Tensor:
 
 @dataclass(frozen=True)
 class TokenLayout:
-    """Where P prefix tokens and every clip's patches are in a sequence of P + F * C tokens.
+    """Order of P prefix tokens and of every clip's patches in a sequence of P + F * C tokens.
 
     Attributes:
         columns: of the longest clip.
@@ -203,7 +203,7 @@ class TokenLayout:
         return self.rows * self.columns if self.visible_ids is None else self.visible_ids.shape[1]
 
     def valid(self, device: torch.device) -> Tensor:
-        """Which patch tokens belong to their clip: `(B, N)`, or `(1, N)` where all do."""
+        """Mask of the patch tokens that belong to their clip: `(B, N)`; `(1, N)` where all do."""
         if self.visible_ids is not None:
             return self.visible_ids >= 0
         if self.column_counts is None:

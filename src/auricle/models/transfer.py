@@ -44,34 +44,34 @@ def transfer(
         CheckpointError: the source has tensors the target has no place for, or of another shape;
             the target is deeper, and its further blocks cannot start as the identity.
     """
-    weights, places = source.state_dict(), target.state_dict()
+    weights, state = source.state_dict(), target.state_dict()
     left_out = (() if with_head else (HEAD,)) + (
         (POSITIONS,) if positions == "reinitialised" else ()
     )
     weights = {name: value for name, value in weights.items() if not name.startswith(left_out)}
-    _leave_fixed_table(weights, places)
-    left_over = sorted(weights.keys() - places.keys())
+    _leave_fixed_table(weights, state)
+    left_over = sorted(weights.keys() - state.keys())
     if left_over:
         raise CheckpointError(
             f"the initial weights hold tensors that the model has no place for: "
             f"{_shown(left_over)}. Use a model with these parts{_attention_hint(left_over)}."
         )
-    adapted = _adapt_grid(weights, source, places, positions)
+    adapted = _adapt_grid(weights, source, state, positions)
     for name, value in weights.items():
-        if value.shape != places[name].shape:
+        if value.shape != state[name].shape:
             raise CheckpointError(
                 f"the initial weights' {name} has shape {tuple(value.shape)}, the model's has "
-                f"{tuple(places[name].shape)}: choose the same patch and size."
+                f"{tuple(state[name].shape)}: choose the same patch and size."
             )
-        places[name].copy_(value)
+        state[name].copy_(value)
     _pass_on(target, len(source.residual_outputs()))
     copied = tuple(name for name in weights if name not in adapted)
-    kept = tuple(name for name in places if name not in weights)
+    kept = tuple(name for name in state if name not in weights)
     return TransferReport(copied, tuple(adapted), kept)
 
 
 def _attention_hint(names: list[str]) -> str:
-    """Which setting brings the kind of attention that `names` are of."""
+    """The setting that gives the kind of attention that `names` are of."""
     if any(".attention.query_key_value." in name for name in names):
         return ", softmax attention (model.differential=null)"
     if any(".attention.query." in name for name in names):
@@ -82,26 +82,26 @@ def _attention_hint(names: list[str]) -> str:
 def _adapt_grid(
     weights: dict[str, Tensor],
     source: nn.Module,
-    places: dict[str, Tensor],
+    state: dict[str, Tensor],
     positions: InitialPositions,
 ) -> list[str]:
-    """Bring the position grid in `weights` to its place; the names of what was adapted."""
+    """Resize the position grid in `weights` to that of `state`; returns the adapted names."""
     if GRID not in weights:
         return []
     image = getattr(source.get_submodule("positions"), "image", None)
     interpolation = "nearest" if positions == "nearest" else "bilinear"
     is_final = image is None or interpolation == "bilinear"
-    if is_final and weights[GRID].shape == places[GRID].shape:
+    if is_final and weights[GRID].shape == state[GRID].shape:
         return []
-    rows, columns = places[GRID].shape[:2]
+    rows, columns = state[GRID].shape[:2]
     grid = weights[GRID] if image is None else image
     weights[GRID] = adapt_positions(grid, rows, columns, interpolation)
     return [GRID]
 
 
-def _leave_fixed_table(weights: dict[str, Tensor], places: dict[str, Tensor]) -> None:
-    """A stored table of fixed positions is for where one of its shape is; others make their own."""
-    if TABLE in weights and (TABLE not in places or places[TABLE].shape != weights[TABLE].shape):
+def _leave_fixed_table(weights: dict[str, Tensor], state: dict[str, Tensor]) -> None:
+    """Drop a stored table of fixed positions unless the target stores one of its shape."""
+    if TABLE in weights and (TABLE not in state or state[TABLE].shape != weights[TABLE].shape):
         del weights[TABLE]
 
 
