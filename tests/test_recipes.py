@@ -71,6 +71,8 @@ PAPER_FIGURES = {
     "ham_table3_esc50": [95.25, 95.33, None, 95.73, None, 96.41, None],
     "ham_table3_speech_commands": [96.32, 96.51, None, 96.90, None, 97.28, None],
     "ast_overlap": [0.336, 0.342, 0.344, 0.347],
+    "ast_overlap_full": [0.451, 0.456, 0.455, 0.459],
+    "ast_ensemble_m": [0.459, 0.455, 0.456, 0.451],
     "ast_patch_shape": [0.143, 0.154, 0.139],
     "ast_positions": [0.347, 0.346, 0.305],
     "ast_start": [0.347, 0.330, 0.320, 0.148],
@@ -202,6 +204,9 @@ def test_a_recipe_has_the_published_numbers(name, source):
     assert training.optimizer.betas == (0.95, 0.999)
     assert training.optimizer.weight_decay == 5e-7
     assert recipe.mixup.alpha == 10
+    assert recipe.mixup.partners == ("set" if name.startswith("audioset_full") else "batch")
+    assert training.score == ("mAP" if name.startswith("audioset") else "accuracy")
+    assert recipe.seeds == (4 if name.endswith("_ham") else 3)
     assert recipe.folds == ("all" if name.startswith("esc50") else None)
     noise = (0.1, 10) if name.startswith("speech") else (0.0, 0)
     assert (recipe.feature_noise.amount, recipe.feature_noise.shift_frames) == noise
@@ -280,6 +285,13 @@ def test_the_grids_have_the_papers_figures(source):
     assert figures == PAPER_FIGURES
 
 
+def test_ensemble_m_has_six_members(source):
+    cells = read_grid("ast_ensemble_m", [source]).cells
+    assert [len(cell.parts) for cell in cells] == [3, 1, 1, 1]
+    strides = [cell.prepared.recipe.model.stride for cell in cells]
+    assert strides == [(10, 10), (12, 12), (14, 14), (16, 16)]
+
+
 @pytest.mark.parametrize("path", sorted(GRIDS.glob("ham_table3_*.yaml")), ids=lambda p: p.stem)
 def test_the_deeper_ast_has_the_size_of_ham(path, source):
     cells = {cell.name: cell.prepared.recipe for cell in read_grid(path.stem, [source]).cells}
@@ -299,8 +311,8 @@ def test_all_of_every_cell_of_hams_grids_learns(name, long_source):
     """No Conformer's convolution is left without a gradient, whatever is read."""
     narrow = {"width": 8, "depth": 1, "num_heads": 2, "num_classes": 3, "max_frames": 128}
     for cell in read_grid(name, [long_source]).cells:
-        settings = {key: value for key, value in cell.recipe.model.items() if key != "size"}
-        kind, settings = settings.pop("name"), {**settings, **narrow}
+        recipe = cell.prepared.recipe
+        kind, settings = recipe.model.name, {**recipe.model_settings, **narrow}
         if settings.get("channel_attention", {}) is not None:
             settings["channel_attention"] = {"reduction": 1}  # one unit alone may be dead
         if settings.get("conformer") is not None:

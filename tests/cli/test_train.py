@@ -144,7 +144,6 @@ def test_a_report_without_validation_and_with_many_classes(tmp_path, monkeypatch
     assert result.stdout.splitlines() == [
         "clips        30 to train, 0 to validate",
         f"classes      14: {', '.join(labels[:12])}, ...",
-        "best epoch   3",
         f"average      weights of epochs 2 to 3, accuracy 50.0%, mAP 0.250: {tmp_path / 'average'}",
         "peak memory  0.50 GB",
         f"model        {tmp_path / 'best'}",

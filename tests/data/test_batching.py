@@ -64,7 +64,7 @@ def test_clips_arrive_at_the_wanted_sample_rate(manifest):
 
 def test_collate_pads_with_zeros_and_says_the_lengths(manifest):
     dataset = ClipDataset(manifest, ["a", "b"], SAMPLE_RATE)
-    waveforms, lengths, targets, _ = collate([dataset[1], dataset[0]])
+    waveforms, lengths, targets, *_ = collate([dataset[1], dataset[0]])
     assert waveforms.shape == (2, 8000)
     assert lengths.tolist() == [8000, 4000]
     assert targets.tolist() == [[0.0, 1.0], [1.0, 0.0]]
@@ -168,7 +168,7 @@ def test_a_batch_goes_without_its_faulty_clips_and_says_which(damaged, workers):
 def test_a_batch_of_faulty_clips_alone_is_empty(damaged):
     dataset = ClipDataset(damaged, ["a", "b"], SAMPLE_RATE, skip_faulty=True)
     batch = collate([dataset[4], dataset[5]])
-    assert [len(part) for part in batch] == [0, 0, 0, 2]
+    assert [len(part) for part in batch[:4]] == [0, 0, 0, 2]
     assert batch.waveforms.shape == (0, 0)
 
 

@@ -4,7 +4,18 @@ import pytest
 import torch
 
 from auricle.config import from_dict
-from auricle.data import Mixup, MixupConfig
+from auricle.data import (
+    Batch,
+    ClipDataset,
+    Fault,
+    Mixup,
+    MixupConfig,
+    PartneredDataset,
+    Partners,
+    collate,
+    collate_with_partners,
+    read,
+)
 from auricle.errors import ConfigError
 
 
@@ -108,3 +119,82 @@ def test_impossible_settings_are_refused(values, message):
     with pytest.raises(ConfigError) as caught:
         from_dict(MixupConfig, values, "mixup")
     assert str(caught.value) == f"mixup: {message}"
+
+
+def test_partners_that_come_with_a_batch_are_added_to_their_rows_and_to_no_others():
+    waveforms, lengths, targets = batch()
+    others, sizes, _ = batch(size=2, samples=120)
+    partners = Partners(others, sizes, torch.full((2, 8), 0.5), torch.tensor([5, 1]))
+    torch.manual_seed(0)
+    mixed, new_lengths, new_targets = Mixup(MixupConfig(rate=0.5))(
+        waveforms, lengths, targets, partners
+    )
+    assert torch.equal(new_lengths, lengths)
+    rest = [row for row in range(8) if row not in (1, 5)]
+    assert torch.equal(mixed[rest], waveforms[rest])
+    assert torch.equal(new_targets[rest], targets[rest])
+    for number, row in enumerate((5, 1)):
+        share = 2 * new_targets[row, row] - 1
+        assert 0 < share < 1
+        length = int(lengths[row])
+        first = waveforms[row, :length] - waveforms[row, :length].mean()
+        whole = others[number, : sizes[number]]
+        second = torch.zeros(length)
+        fits = min(length, len(whole))
+        second[:fits] = (whole - whole.mean())[:fits]
+        expected = share * first + (1 - share) * second
+        torch.testing.assert_close(mixed[row, :length], expected - expected.mean())
+        torch.testing.assert_close(
+            new_targets[row], share * targets[row] + (1 - share) * torch.full((8,), 0.5)
+        )
+
+
+@pytest.fixture
+def dataset(noise_clips):
+    """Forty clips of 0.3 s, of the labels a and b in turn."""
+    manifest = read(noise_clips(fold=[1] * 40))
+    return ClipDataset(manifest, ["a", "b"], 16_000, crop_seconds=0.1, seed=3, skip_faulty=True)
+
+
+def test_partners_are_drawn_from_all_clips_whatever_is_in_the_batch(dataset):
+    partnered = PartneredDataset(dataset, 0.5, seed=3)
+    found = []
+    for epoch in range(10):
+        partnered.set_epoch(epoch)
+        made = collate_with_partners([partnered[index] for index in range(0, 40, 2)])  # of label a
+        assert made.targets[:, 0].all()
+        found.append(made.partners.targets)
+        assert made.partners.waveforms.shape == (len(made.partners.rows), 1600)
+    partners = torch.cat(found)
+    assert len(partners) / 200 == pytest.approx(0.5, abs=0.1)
+    assert partners[:, 1].mean() == pytest.approx(0.5, abs=0.15)
+
+
+def test_partners_follow_from_seed_epoch_and_clip_alone(dataset):
+    def partners(epoch, indices, seed=3):
+        partnered = PartneredDataset(dataset, 1.0, seed)
+        partnered.set_epoch(epoch)
+        return [partnered[index][1][0] for index in indices]
+
+    whole, part = partners(1, range(10)), partners(1, [7])
+    assert torch.equal(whole[7], part[0])
+    assert not torch.equal(partners(2, [7])[0], part[0])
+    assert not torch.equal(partners(1, [7], seed=4)[0], part[0])
+
+
+def test_the_clips_themselves_are_the_same_with_and_without_partners(dataset):
+    partnered = PartneredDataset(dataset, 1.0, seed=3)
+    with_partners = collate_with_partners([partnered[index] for index in range(5)])
+    without = collate([dataset[index] for index in range(5)])
+    assert torch.equal(with_partners.waveforms, without.waveforms)
+
+
+def test_a_partner_that_cannot_be_read_is_left_out():
+    clip, fault = (torch.ones(4), torch.ones(1)), Fault("x.wav", "x.wav: no sound")
+    made = collate_with_partners([(clip, fault), (fault, clip), (clip, None), (clip, clip)])
+    assert isinstance(made, Batch)
+    assert (len(made.waveforms), made.faults) == (3, (fault,))
+    assert made.partners.rows.tolist() == [2]
+    none = collate_with_partners([(clip, None)])
+    assert none.partners.rows.tolist() == []
+    assert torch.equal(Mixup(MixupConfig(rate=1.0))(*none[:3], none.partners)[0], none.waveforms)

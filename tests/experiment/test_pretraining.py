@@ -508,6 +508,8 @@ def test_the_command_says_what_to_do_next_and_refuses_other_recipes(sounds, tmp_
     done = CliRunner().invoke(app, ["pretrain", str(path), "--out", str(out), "--device", "cpu"])
     assert done.exit_code == 0, done.output
     assert f"next         auricle train RECIPE initial_weights={out / 'last'}" in done.output
+    assert f"model        {out / 'last'}" in done.output
+    assert "best" not in done.output  # nothing scores the epochs
     refused = CliRunner().invoke(app, ["pretrain", "esc10_ast_small", "--data", str(sounds)])
     assert (refused.exit_code, refused.stderr) == (
         2,

@@ -481,3 +481,35 @@ def test_a_new_head_is_said_in_one_line(manifest, initial, tmp_path, capsys):
     assert capsys.readouterr().err.splitlines()[0] == (
         f"{initial}: its labels are not those of the data; the head is new."
     )
+
+
+def test_partners_of_mixup_from_the_whole_set_are_the_same_when_a_run_is_resumed(
+    manifest, tmp_path, interrupted_in_epoch
+):
+    training = {"epochs": 2, "batch_size": 2, "loss": "ce", "optimizer": OPTIMIZER}
+    training["sampling"] = "balanced"
+    mixed = recipe(manifest, training=training, mixup={"rate": 0.7, "partners": "set"})
+    run(mixed, tmp_path / "whole")
+    with interrupted_in_epoch(2):
+        run(mixed, tmp_path / "parts")
+    run(mixed, tmp_path / "parts", resume=True)
+    whole, parts = (checkpoint.load(tmp_path / name / "last").model for name in ("whole", "parts"))
+    for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
+        assert torch.equal(one, other)
+    run(recipe(manifest, training=training, mixup={"rate": 0.7}), tmp_path / "batch")
+    batch = checkpoint.load(tmp_path / "batch" / "last").model
+    assert not torch.equal(batch.head.linear.weight, whole.head.linear.weight)
+
+
+def test_the_metric_that_chooses_the_epoch_is_a_setting(manifest, tmp_path):
+    training = {"epochs": 1, "batch_size": 2, "loss": "bce", "optimizer": OPTIMIZER}
+    training["best_by"] = "accuracy"
+    assert recipe(manifest, training=training).training.score == "accuracy"
+    run(recipe(manifest, training=training), tmp_path / "run")
+    manifest.write_text(manifest.read_text().replace("0.wav,a", "0.wav,a;b"))
+    with pytest.raises(UserError) as caught:
+        run(recipe(manifest, training=training), tmp_path / "other")
+    assert str(caught.value) == (
+        f"{manifest}, line 2: 2 labels, but training.best_by is accuracy, which wants exactly one. "
+        "Use training.best_by=mAP."
+    )

@@ -77,6 +77,12 @@ def test_the_line_for_people(history):
     assert history.line(2).endswith("40 clips/s")
 
 
+def test_without_a_score_no_epoch_is_called_the_best(history):
+    history.add(record(1, validation_loss=0.25), {})
+    assert history.best["epoch"] == 1
+    assert history.line(1).endswith("40 clips/s")
+
+
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_what_was_saved(history):
     history.add(record(1), {})
     with pytest.raises(ConfigError) as caught:

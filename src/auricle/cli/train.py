@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from auricle.training import Machine
 
 LABELS_SHOWN = 12
+CHOSEN_BY = ("accuracy", "mAP", "explained", "nearest")  # what tells the best epoch
 RECIPE_FILE = "recipe.yaml"  # in the folder of a run
 
 
@@ -190,7 +191,10 @@ def _after_interruption(folder: Path) -> str:
 
 def _text(report: "Report") -> str:
     """The short report: clips, best epoch, where the model is, what to do next."""
-    best, model = report.best, report.folder / "best"
+    best = report.best
+    # Pretraining without a probe has none that is better than another.
+    is_chosen = any(best.get(name) is not None for name in CHOSEN_BY)
+    model = report.folder / ("best" if is_chosen or report.labels else "last")
     more = ", ..." if len(report.labels) > LABELS_SHOWN else ""
     lines: dict[str, Any] = {
         "clips": f"{report.num_train} to train, {report.num_validation} to validate"
@@ -198,7 +202,8 @@ def _text(report: "Report") -> str:
     if report.labels:
         names = ", ".join(report.labels[:LABELS_SHOWN])
         lines["classes"] = f"{len(report.labels)}: {names}{more}"
-    lines["best epoch"] = best["epoch"]
+    if is_chosen:
+        lines["best epoch"] = best["epoch"]
     lines |= _score_lines(best, report.num_validation)
     if report.average is not None:
         lines["average"] = _average_text(report.average, report.folder)

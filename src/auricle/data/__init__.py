@@ -1,12 +1,20 @@
 """Data: manifests of clips to batches of waveforms and targets."""
 
 from auricle.data.augmentation import Augmentation, AugmentationConfig
-from auricle.data.batching import Batch, ClipDataset, Fault, collate
+from auricle.data.batching import (
+    Batch,
+    ClipDataset,
+    Fault,
+    PartneredDataset,
+    Partners,
+    collate,
+    collate_with_partners,
+)
 from auricle.data.check import durations
 from auricle.data.clips import Clip, Span
 from auricle.data.fingerprint import TRAINED_ON, fingerprints, trained_on
 from auricle.data.manifest import Manifest, check_labels, leaks, read, write
-from auricle.data.mixing import Mixup, MixupConfig
+from auricle.data.mixing import LabelledMixupConfig, Mixup, MixupConfig
 from auricle.data.overlap import Overlap, OverlapConfig
 from auricle.data.reading import TEST, TRAIN, VALIDATION, split_name
 from auricle.data.resampling import Resampler
@@ -25,15 +33,19 @@ __all__ = [
     "Clip",
     "ClipDataset",
     "Fault",
+    "LabelledMixupConfig",
     "Manifest",
     "Mixup",
     "MixupConfig",
     "Overlap",
     "OverlapConfig",
+    "PartneredDataset",
+    "Partners",
     "Resampler",
     "Span",
     "check_labels",
     "collate",
+    "collate_with_partners",
     "draw_from_each",
     "durations",
     "fingerprints",

@@ -4,7 +4,7 @@ A clip that cannot be read, or is too short, ends the loading, or, with `skip_fa
 `Fault`: `collate` leaves it out and lists it in `Batch.faults`. So what was skipped comes with the
 batch itself, from workers as from the main process, and whoever trains counts it there.
 
-Shapes: B clips, S samples, C classes.
+Shapes: B clips, P partners of mixup, S samples, C classes.
 """
 
 import math
@@ -37,6 +37,15 @@ class Fault(NamedTuple):
     reason: str
 
 
+class Partners(NamedTuple):
+    """Clips that mixup adds to some of a batch."""
+
+    waveforms: Tensor  # (P, S), zeros after each clip
+    lengths: Tensor  # (P,), samples
+    targets: Tensor  # (P, C)
+    rows: Tensor  # (P,), of the batch, to which they are added
+
+
 class Batch(NamedTuple):
     """Clips together; without any, where all were faulty, every tensor is empty."""
 
@@ -44,6 +53,7 @@ class Batch(NamedTuple):
     lengths: Tensor  # (B,), samples
     targets: Tensor  # (B, C)
     faults: tuple[Fault, ...] = ()  # of the clips that were left out
+    partners: Partners | None = None  # None: mixup takes them from the batch itself
 
 
 Item: TypeAlias = tuple[Tensor, Tensor] | Fault
@@ -99,6 +109,11 @@ class ClipDataset(Dataset[Item]):
         """Say which epoch (from 0) the next crops are for; call it before iterating."""
         self._epoch.fill_(epoch)
 
+    @property
+    def epoch(self) -> int:
+        """The epoch that was set last."""
+        return int(self._epoch)
+
     def __len__(self) -> int:
         return len(self.clips)
 
@@ -130,7 +145,7 @@ class ClipDataset(Dataset[Item]):
     def _waveform(self, clip: Clip, index: int) -> Tensor:
         if self.crop_size is None:
             return audio.load(clip.sound(), self.sample_rate)
-        random = np.random.default_rng((self.seed, int(self._epoch), index))
+        random = np.random.default_rng((self.seed, self.epoch, index))
         sound = clip.sound()
         waveform, seconds = self._measure(sound) if self.labels is None else (None, 0.0)
         if seconds > max(LONG_SECONDS, self.crop_size / self.sample_rate):
@@ -212,3 +227,48 @@ def collate(items: Sequence[Item]) -> Batch:
         )
     waveforms, lengths = audio.pad_batch([waveform for waveform, _ in whole])
     return Batch(waveforms, lengths, torch.stack([target for _, target in whole]), faults)
+
+
+class PartneredDataset(Dataset[tuple[Item, Item | None]]):
+    """The items of `dataset`, a share of them with a partner for mixup.
+
+    Partners are drawn uniformly from the whole data set, whatever the order in which clips are
+    read: from `(seed, epoch, index)`, so that they do not depend on the number of workers.
+    Source: the code of Gong et al. 2021 (AST), dataloader.py.
+
+    Args:
+        rate: share of the clips that have a partner.
+    """
+
+    def __init__(self, dataset: ClipDataset, rate: float, seed: int):
+        self.dataset = dataset
+        self.rate = rate
+        self.seed = seed
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch (from 0) the next crops and partners are for; call before iterating."""
+        self.dataset.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[Item, Item | None]:
+        random = np.random.default_rng((self.seed, self.dataset.epoch, index, 1))
+        if random.random() >= self.rate:
+            return self.dataset[index], None
+        # A further draw, with a crop of its own.
+        partner = int(random.integers(len(self))) + (index + 1) * len(self)
+        return self.dataset[index], self.dataset[partner]
+
+
+def collate_with_partners(items: Sequence[tuple[Item, Item | None]]) -> Batch:
+    """Items of a `PartneredDataset` to a batch; faulty partners are left out without a word."""
+    batch = collate([item for item, _ in items])
+    partners = [partner for item, partner in items if not isinstance(item, Fault)]
+    whole = {
+        row: partner
+        for row, partner in enumerate(partners)
+        if partner is not None and not isinstance(partner, Fault)
+    }
+    rows = torch.tensor(list(whole), dtype=torch.int64)
+    return batch._replace(partners=Partners(*collate(list(whole.values()))[:3], rows))

@@ -1,13 +1,17 @@
-"""Mixup: two clips heard at once, with both their labels.
+"""Mixup: two clips at once, with both their labels.
 
-Shapes: B clips, S samples, C classes.
+Shapes: B clips, P partners, S samples, C classes.
 """
+
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from auricle.config import Settings
+from auricle.data.batching import Partners
 
 
 class MixupConfig(Settings):
@@ -17,12 +21,21 @@ class MixupConfig(Settings):
     alpha: float = Field(default=10.0, gt=0)  # of the Beta distribution of the first clip's share
 
 
-class Mixup(nn.Module):
-    """Adds to some clips another one of the batch, in training mode only.
+class LabelledMixupConfig(MixupConfig):
+    """The same for clips with labels."""
 
-    A clip's share is drawn from Beta(alpha, alpha), its partner uniformly (it may be itself); the
-    partner is cut or zero-padded to the clip's length. Both enter without their means, and the mean
-    of the sum is removed again. Targets are mixed in the same shares; lengths stay.
+    # Where the second clips come from: the batch, or uniformly the whole training set, as in AST's
+    # code. It matters where clips are drawn by their labels, and so the batch is.
+    partners: Literal["batch", "set"] = "batch"
+
+
+class Mixup(nn.Module):
+    """Adds to some clips another one, in training mode only.
+
+    A clip's share is drawn from Beta(alpha, alpha), its partner uniformly from the batch (it may be
+    itself), unless partners come with it; the partner is cut or zero-padded to the clip's length.
+    Both enter without their means, and the mean of the sum is removed again. Targets are mixed in
+    the same shares; lengths stay.
 
     Input and output: waveforms `(B, S)`, lengths `(B,)`, targets `(B, C)`.
 
@@ -34,10 +47,16 @@ class Mixup(nn.Module):
         self.config = config
 
     def forward(
-        self, waveforms: Tensor, lengths: Tensor, targets: Tensor
+        self,
+        waveforms: Tensor,
+        lengths: Tensor,
+        targets: Tensor,
+        partners: Partners | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         if not self.training or self.config.rate == 0:
             return waveforms, lengths, targets
+        if partners is not None:
+            return self._with(partners, waveforms, lengths, targets)
         size, device = len(waveforms), waveforms.device
         alpha = torch.full((size, 1), self.config.alpha, device=device)
         share = torch.distributions.Beta(alpha, alpha).sample()  # (B, 1)
@@ -49,6 +68,22 @@ class Mixup(nn.Module):
         waveforms = torch.where(chosen, mixed, waveforms)
         mixed_targets = share * targets + (1 - share) * targets[partner]
         return waveforms, lengths, torch.where(chosen, mixed_targets, targets)
+
+    def _with(
+        self, partners: Partners, waveforms: Tensor, lengths: Tensor, targets: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Every one of the `partners` added to its row of the batch."""
+        rows = partners.rows
+        if not len(rows):
+            return waveforms, lengths, targets
+        alpha = torch.full((len(rows), 1), self.config.alpha, device=waveforms.device)
+        share = torch.distributions.Beta(alpha, alpha).sample()  # (P, 1)
+        second = _without_mean(partners.waveforms, partners.lengths)
+        second = F.pad(second, (0, waveforms.shape[1] - second.shape[1]))  # or cut: below 0
+        mixed = share * _without_mean(waveforms[rows], lengths[rows]) + (1 - share) * second
+        mixed_targets = share * targets[rows] + (1 - share) * partners.targets
+        waveforms = waveforms.index_copy(0, rows, _without_mean(mixed, lengths[rows]))
+        return waveforms, lengths, targets.index_copy(0, rows, mixed_targets)
 
 
 def _without_mean(waveforms: Tensor, lengths: Tensor) -> Tensor:

@@ -1,15 +1,16 @@
 """From a recipe's clips to what the training loop asks for: an order, and a loader of batches."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler, SequentialSampler
+from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
 
 from auricle import data
 from auricle.checkpoint import Checkpoint
 from auricle.experiment.prepared import Prepared
-from auricle.experiment.recipe import UnlabelledDataConfig
+from auricle.experiment.recipe import TrainRecipe, UnlabelledDataConfig
 from auricle.inference import engine
 from auricle.training import Machine
 from auricle.training.machine import ignore_signals
@@ -50,12 +51,18 @@ def loader_specs(prepared: Prepared, trained: Checkpoint, machine: Machine) -> "
             skip_faulty=True,
         )
 
+        read: Dataset[Any] = dataset
+        together: Callable[..., data.Batch] = data.collate
+        if trains and isinstance(recipe, TrainRecipe) and recipe.mixup.partners == "set":
+            read = data.PartneredDataset(dataset, recipe.mixup.rate, recipe.seed)
+            together = data.collate_with_partners
+
         def load(batches: Sampler[list[int]]) -> DataLoader:
             return DataLoader(
-                dataset,
+                read,
                 batch_sampler=batches,
                 num_workers=recipe.data.workers,
-                collate_fn=data.collate,
+                collate_fn=together,
                 pin_memory=machine.kind == "cuda",
                 worker_init_fn=ignore_signals,
                 # Its own: starting workers must not draw from the numbers that training draws from.

@@ -27,7 +27,12 @@ BUILTIN = Path(str(resources.files("auricle"))) / "recipes"
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 KINDS: tuple[type[Recipe], ...] = (TrainRecipe, DistillRecipe, PretrainRecipe)
 SECTIONS: dict[str, type[Recipe]] = {"distillation": DistillRecipe, "pretraining": PretrainRecipe}
-NESTED = ("data", "training", "optimizer")  # sections whose settings differ between the kinds
+NESTED = (
+    "data",
+    "mixup",
+    "training",
+    "optimizer",
+)  # sections whose settings differ between the kinds
 
 
 def recipe_names() -> list[str]:

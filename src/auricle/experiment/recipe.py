@@ -13,7 +13,13 @@ from pydantic import AfterValidator, Field, Tag, create_model, model_validator
 
 from auricle import features, models
 from auricle.config import Label, Settings, told_apart_by_name
-from auricle.data import AugmentationConfig, MixupConfig, OverlapConfig, split_name
+from auricle.data import (
+    AugmentationConfig,
+    LabelledMixupConfig,
+    MixupConfig,
+    OverlapConfig,
+    split_name,
+)
 from auricle.features import (
     EfficientATConfig,
     FbankConfig,
@@ -275,6 +281,7 @@ class TrainRecipe(ClassifierRecipe):
     # A run for each of these folds, scored on it and trained on the others; None: data.fold says.
     folds: Literal["all"] | tuple[int, ...] | None = None
     data: LabelledDataConfig
+    mixup: LabelledMixupConfig = LabelledMixupConfig()
     training: SupervisedConfig
 
     def _needs_weights(self) -> dict[str, bool]:

@@ -105,7 +105,9 @@ class History:
         if epochs_left:
             mean = sum(each["seconds"] for each in self.records) / len(self.records)
             parts.append(f"{timedelta(seconds=round(mean * epochs_left))} left")
-        return "  ".join([*parts, "best"] if record is self.best else parts)
+        # Where nothing scores the epochs, none is better than another.
+        is_best = record is self.best and record.get(self.best_by) is not None
+        return "  ".join([*parts, "best"] if is_best else parts)
 
     def _note(self, record: Record) -> bool:
         """Add an epoch; whether it is the best so far."""

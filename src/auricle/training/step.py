@@ -83,7 +83,7 @@ class Variation(NamedTuple):
     """What makes a training clip differ each time it is heard; each module rests in eval mode."""
 
     augmentation: nn.Module  # (waveforms, lengths) -> the same two
-    mixup: nn.Module  # (waveforms, lengths, targets) -> the same three
+    mixup: nn.Module  # (waveforms, lengths, targets, perhaps Partners) -> the first three
     masking: nn.Module  # (features, frame_counts) -> features
     noise: nn.Module  # the same
 
@@ -130,8 +130,16 @@ class Supervised(Step):
     def loss(self, batch: Batch) -> Tensor:
         """The loss of one training batch, augmented, mixed, masked and noisy."""
         waveforms, lengths, targets = batch[:3]
-        waveforms, lengths = self.variation["augmentation"](waveforms, lengths)
-        waveforms, lengths, targets = self.variation["mixup"](waveforms, lengths, targets)
+        augmentation, mixup = self.variation["augmentation"], self.variation["mixup"]
+        waveforms, lengths = augmentation(waveforms, lengths)
+        partners = getattr(batch, "partners", None)
+        if partners is not None:
+            if len(partners.rows):
+                changed = augmentation(partners.waveforms, partners.lengths)
+                partners = partners._replace(waveforms=changed[0], lengths=changed[1])
+            waveforms, lengths, targets = mixup(waveforms, lengths, targets, partners)
+        else:
+            waveforms, lengths, targets = mixup(waveforms, lengths, targets)
         features, frame_counts = self.fbank(waveforms, lengths)
         features = self.variation["masking"](features, frame_counts)
         features = self.variation["noise"](features, frame_counts)
