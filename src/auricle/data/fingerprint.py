@@ -9,6 +9,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,13 @@ def _names(manifest: Manifest) -> Iterator[str]:
         sources = table.columns.sources
         spans = sources.spans(table.rows)
         for (start, end), path in zip(spans, table.paths(), strict=True):
-            name = sources.block[start:end].decode("utf-8", "surrogateescape") or path
-            folder, _, file = os.path.abspath(name).rpartition("/")
-            yield f"{folder.rpartition('/')[2]}/{os.path.splitext(file)[0]}"
+            name = path
+            if end > start:
+                name = sources.block[start:end].decode("utf-8", "surrogateescape")
+            folder, _, file = name.rpartition("/")
+            yield f"{_last_part(folder)}/{file.rpartition('.')[0] or file}"
+
+
+@lru_cache(maxsize=10_000)  # speed: for a folder of many clips once
+def _last_part(folder: str) -> str:
+    return os.path.basename(os.path.abspath(folder))
