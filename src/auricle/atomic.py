@@ -54,7 +54,7 @@ def folder_beside(folder: Path) -> Iterator[Path]:
 
 
 def previous_of(folder: Path) -> Path:
-    """Where the former content of `folder` stands while a new one takes its place."""
+    """Path of the former content of `folder` while a new one takes its place."""
     return folder.parent / f".{folder.name}.previous"
 
 
@@ -74,6 +74,6 @@ def _replace(folder: Path, stage: Path) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Have the file on the disk: some tell only then that they are full."""
+    """Flush the file to the disk: some report only then that they are full."""
     with path.open("r+b") as file:
         os.fsync(file.fileno())

@@ -42,7 +42,7 @@ def _in_order(bounds: tuple[float, float]) -> tuple[float, float]:
     return bounds
 
 
-def either_way(value: Any) -> Any:
+def symmetric_range(value: Any) -> Any:
     """The bounds -x, x for a number x; of a list, the tuple that strict settings want."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         if value < 0:
@@ -62,7 +62,7 @@ Bounds = Annotated[tuple[float, float], AfterValidator(_in_order)]  # lowest, hi
 SettingsType = TypeVar("SettingsType", bound=Settings)
 
 
-def told_apart_by_name(default: str) -> Discriminator:
+def discriminated_by_name(default: str) -> Discriminator:
     """For a union of settings that have a key `name`, by which one of them is chosen.
 
     Args:
@@ -194,7 +194,7 @@ def _plain(values: Any, where: str) -> Any:
 
 
 def parse_json(content: str | bytes) -> Any:
-    """What JSON text says.
+    """Read JSON text.
 
     Raises:
         ValueError: it is not JSON, is nested too deep, or holds a number of too many digits.
@@ -264,7 +264,7 @@ def _message(error: ErrorDetails, kind: type[BaseModel]) -> str:
 def _walk(kind: type[BaseModel], location: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
     """The keys that lead to an error, and the fields of the settings that hold the last of them.
 
-    pydantic's `location` also holds the name of the member wherever a union is told apart.
+    pydantic's `location` also holds the name of the member of a discriminated union.
     """
     keys: list[str] = []
     fields: list[str] = []

@@ -127,14 +127,14 @@ def store_thresholds(folder: Path, thresholds: list[float], chosen_on: dict[str,
 
 
 def store_description(folder: Path, config: CheckpointConfig, card: str) -> None:
-    """Write what is said of the checkpoint in `folder` anew: `about`, metrics, provenance, card.
+    """Replace the description of the checkpoint in `folder`: `about`, metrics, provenance, card.
 
     Raises:
         CheckpointError: there is no checkpoint, it cannot be written, or `config` is of another.
     """
     path = Path(folder) / CONFIG_FILE
-    told = {"about": config.about, "metrics": config.metrics, "provenance": config.provenance}
-    if _read_config(path).model_copy(update=told) != config:
+    described = {"about": config.about, "metrics": config.metrics, "provenance": config.provenance}
+    if _read_config(path).model_copy(update=described) != config:
         raise CheckpointError(f"{path}: is not the checkpoint that is described; nothing was done.")
     _write_config(config, path)
     write_text(Path(folder) / CARD_FILE, card)
@@ -162,7 +162,7 @@ def _run_hint(folder: Path) -> str:
 
 
 def _weights_hint(folder: Path) -> str:
-    """How the one file of weights in a folder becomes a checkpoint, if there is just one."""
+    """The command that makes a checkpoint of the one file of weights in a folder."""
     files = [path for path in folder.iterdir() if path.suffix in FOREIGN_WEIGHTS]
     if len(files) != 1 or files[0].name == WEIGHTS_FILE:
         return ""
@@ -202,7 +202,7 @@ def _read_config(path: Path) -> CheckpointConfig:
 
 
 def _printable(value: Any) -> Any:
-    """A copy of what somebody's JSON says, without text that a terminal would obey."""
+    """A copy of values from JSON without text that a terminal would obey."""
     if isinstance(value, dict):
         return {printable(key): _printable(each) for key, each in value.items()}
     if isinstance(value, list):

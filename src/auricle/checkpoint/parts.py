@@ -1,11 +1,10 @@
-"""What a checkpoint consists of: settings, filterbank and model, and the path through these.
+"""The parts of a checkpoint: settings, filterbank and model, and the path through these.
 
 Shapes: B clips, S samples, C classes, D width.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any, Literal, Self
 
 import torch
@@ -36,7 +35,7 @@ class CheckpointConfig(Settings):
     thresholds: tuple[float, ...] | None = None
     metrics: dict[str, Any] = {}  # at the time of saving
     provenance: dict[str, Any] = {}
-    # For who chooses a model: summary, scores, speed, training; `auricle models` tells it.
+    # To choose a model by: summary, scores, speed, training; `auricle models` prints it.
     about: dict[str, Any] = {}
 
     @model_validator(mode="after")
@@ -134,20 +133,8 @@ def assemble(config: CheckpointConfig) -> Checkpoint:
             f"id2label names {len(config.id2label)} labels, the model has "
             f"{config.model_settings.get('num_classes')} outputs."
         )
-    with _in_float32():
-        model = models.build(config.model, config.model_settings)
-        return Checkpoint(config, features.build(config.front_end), model)
-
-
-@contextmanager
-def _in_float32() -> Iterator[None]:
-    """Build in float32, whatever the program that loads a checkpoint builds its own models in."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
+    model = models.build(config.model, config.model_settings)
+    return Checkpoint(config, features.build(config.front_end), model)
 
 
 def check_size(config: CheckpointConfig, weights: Mapping[str, Tensor]) -> None:

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
 from auricle import audio
-from auricle.config import Bounds, Settings, either_way
+from auricle.config import Bounds, Settings, symmetric_range
 from auricle.data import effects
 from auricle.data.effects import power, uniform
 from auricle.errors import AudioError, ConfigError
@@ -34,7 +34,7 @@ class AugmentationConfig(Settings):
     filter_rate: float = Field(default=0.0, ge=0, le=1)  # share of the clips that are filtered
     filter_db: float = Field(default=12.0, ge=0)  # a band is raised or lowered by up to this
     # Lowest, highest gain; a number stands for as much either way.
-    gain_db: Annotated[Bounds, BeforeValidator(either_way)] = (0.0, 0.0)
+    gain_db: Annotated[Bounds, BeforeValidator(symmetric_range)] = (0.0, 0.0)
     shift_seconds: float = Field(default=0.0, ge=0)  # rolled in time by up to this, either way
     noise_rate: float = Field(default=0.0, ge=0, le=1)  # share of the clips that get noise
     noise_snr_db: Bounds = (10.0, 40.0)  # lowest, highest signal-to-noise ratio

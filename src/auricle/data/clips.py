@@ -1,6 +1,6 @@
 """A clip and what is known about it; and clips by the million.
 
-`Clips` keeps columns and makes a `Clip` when one is asked for, so that two million of them open in
+`Clips` keeps columns and makes a `Clip` when one is read, so that two million of them open in
 seconds and take some hundred megabytes.
 
 Shapes: N clips.
@@ -30,7 +30,7 @@ from auricle.errors import AudioError
 
 @dataclass(frozen=True)
 class Span:
-    """Where the bytes of a sound lie within a shard."""
+    """The place of a sound's bytes within a shard."""
 
     shard: Path
     offset: int
@@ -60,7 +60,7 @@ class Clip:
     source: str = ""
 
     def name_in(self, manifest: Path) -> str:
-        """What reports call the clip: its path relative to the folder of `manifest`.
+        """The clip's name in reports: its path relative to the folder of `manifest`.
 
         One in a shard keeps the name that it had before it was packed.
         """
@@ -71,7 +71,7 @@ class Clip:
         return name.encode("utf-8", "backslashreplace").decode("utf-8")  # it may hold other bytes
 
     def sound(self) -> audio.Source:
-        """What `audio.load` reads: the path, or the bytes of a sound in a shard.
+        """The source for `audio.load`: the path, or the bytes of a sound in a shard.
 
         Raises:
             AudioError: the shard cannot be read, or ends before the sound does.
@@ -98,7 +98,7 @@ def group_of(clip: Clip) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """What is known of N clips, a column each; `clip` says what they mean."""
+    """The attributes of N clips, a column each; `clip` puts them together."""
 
     folder: Path  # that paths are relative to
     paths: Texts

@@ -46,7 +46,7 @@ class Texts:
         return np.fromiter(numbers, np.int64, len(rows))
 
     def are_empty(self, rows: Integers) -> NDArray[np.bool_]:
-        """Whether the text of each row is empty."""
+        """True for each row whose text is empty."""
         return self.ends[rows] == self.ends[rows + 1]
 
 
@@ -117,7 +117,7 @@ class CodedBuilder:
 
 
 class _Codes(dict[Any, int]):
-    """Numbers keys in the order in which they are first asked for."""
+    """Numbers keys in the order in which they first come."""
 
     def __missing__(self, key: Hashable) -> int:
         code = self[key] = len(self)
@@ -126,7 +126,7 @@ class _Codes(dict[Any, int]):
 
 @dataclass(frozen=True, eq=False)
 class Lines:
-    """Where N rows stand in a file."""
+    """Line numbers of N rows of a file."""
 
     source: Path
     word: str  # "line", or "row" for a file without lines

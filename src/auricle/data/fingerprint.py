@@ -1,4 +1,4 @@
-"""Which clips a model was trained on, in a few kilobytes, so that a test on them is noticed.
+"""A few kilobytes that tell the clips a model was trained on, so that a test on them is noticed.
 
 A clip is known by the name of its file and of the folder that this lies in, which survive a move,
 another format and packing. Of the hashes of all names the smallest are kept: a draw by chance, and
@@ -25,7 +25,7 @@ DIGEST_BYTES = 6
 
 
 def fingerprints(train: Manifest, initial: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-    """What the provenance of a model keeps of the clips that it is trained on.
+    """Fingerprints of the clips that a model is trained on, for its provenance.
 
     Args:
         initial: provenance of the model that it begins as.
@@ -38,10 +38,10 @@ def fingerprints(train: Manifest, initial: Mapping[str, Any] | None = None) -> l
 
 
 def trained_on(provenance: Mapping[str, Any], manifest: Manifest) -> int | None:
-    """How many clips of `manifest` a model with this `provenance` was trained on, by their names.
+    """Number of clips of `manifest` that a model was trained on, by their names.
 
     Exact for a set of at most 1024 clips, an estimate for a larger one; None where the provenance
-    does not say what the model was trained on.
+    holds no fingerprint.
     """
     digests = _digests(manifest)
     counts = []

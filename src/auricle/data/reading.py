@@ -164,7 +164,7 @@ class _Table:
         return f"{self.source}, {self.word} {lines[index]}"
 
     def _add_spans(self, lines: Sequence[int], columns: dict[str, Sequence[str]]) -> None:
-        """Where in shards the sounds lie, and their names; 0 for a clip that is its own file."""
+        """Add places in shards and names there; 0 for a clip that is its own file."""
         shards = columns.get("shard", ())
         names = columns.get("source", ()) if any(shards) else ()
         packed = [name if shard else "" for name, shard in zip(names, shards, strict=False)]

@@ -1,7 +1,7 @@
 """Shards: many clips in few tar files, which train without a file per clip.
 
 The layout is WebDataset's: `000000.tar`, `000001.tar`, ..., each clip as `KEY.flac` (or `.ogg`,
-`.mp3`: a sound that is compressed already, at the wanted rate, keeps its bytes) and `KEY.json` with
+`.mp3`: a sound that is compressed already, at the target rate, keeps its bytes) and `KEY.json` with
 its labels, split, fold, group and source: what it was called before, and is called in reports.
 Beside them, `manifest.csv` names the place of each sound within its shard, and `shards.json`, which
 is written last, the size of each shard. So the folder is read like any manifest, clips in any
@@ -76,7 +76,7 @@ def pack(
 
 
 def count_clips(folder: Path) -> int:
-    """How many clips were packed into the shards in `folder`."""
+    """Number of clips that were packed into the shards in `folder`."""
     return sum(len(lines) for lines, _ in read_columns(folder / SHARD_MANIFEST, ()))
 
 
@@ -88,7 +88,7 @@ class _Sample:
 
 
 class _Packing:
-    """Packs while its rows are asked for, so that no list of all clips is held."""
+    """Packs while its rows are read, so that no list of all clips is held."""
 
     def __init__(self, manifest: Manifest, folder: Path, sample_rate: int, clips_per_shard: int):
         self.manifest = manifest

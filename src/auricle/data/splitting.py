@@ -79,7 +79,7 @@ def _count_labels(table: Clips, groups: NDArray[np.int64]) -> list[Counter[str]]
 def _choose(order: list[str], counts: dict[str, Counter[str]], share: float) -> set[str]:
     total = _total(counts.values())
     in_train = Counter(label for labels in counts.values() for label in labels)  # groups
-    wanted = {label: share * number for label, number in total.items()}
+    target = {label: share * number for label, number in total.items()}
     have: Counter[str] = Counter()
     chosen: set[str] = set()
 
@@ -92,9 +92,9 @@ def _choose(order: list[str], counts: dict[str, Counter[str]], share: float) -> 
         return all(in_train[label] > 1 for label in counts[group])
 
     for group in order:
-        if leaves_train_whole(group) and _comes_nearer(counts[group], have, wanted):
+        if leaves_train_whole(group) and _comes_nearer(counts[group], have, target):
             take(group)
-    for label in sorted(wanted):
+    for label in sorted(target):
         if have[label]:
             continue
         candidates = [g for g in order if label in counts[g] and leaves_train_whole(g)]
@@ -110,11 +110,11 @@ def _total(counts: Iterable[Counter[str]]) -> Counter[str]:
     return total
 
 
-def _comes_nearer(group: Counter[str], have: Counter[str], wanted: dict[str, float]) -> bool:
-    """Whether the group lessens the sum of squared differences from the wanted numbers."""
+def _comes_nearer(group: Counter[str], have: Counter[str], target: dict[str, float]) -> bool:
+    """Return whether the group lessens the sum of squared differences from the target numbers."""
     return (
         sum(
-            (have[label] + number - wanted[label]) ** 2 - (have[label] - wanted[label]) ** 2
+            (have[label] + number - target[label]) ** 2 - (have[label] - target[label]) ** 2
             for label, number in group.items()
         )
         < 0

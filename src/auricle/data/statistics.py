@@ -91,7 +91,7 @@ def settings_of(front_end: FilterbankConfig) -> dict[str, Any]:
 
 
 def statistics_file(manifest: Path) -> Path:
-    """Where the statistics of a manifest stand."""
+    """Path of the statistics beside a manifest."""
     return manifest.with_name(f"{manifest.stem}.statistics.json")
 
 
@@ -125,5 +125,5 @@ def find_statistics(
         found = StoredStatistics(**parse_json(path.read_bytes()))
     except (OSError, ValueError, TypeError):
         return None  # damaged, or of another program: measured again
-    asked = (split and split_name(split), settings_of(front_end), digest(manifest))
-    return found if (found.split, found.front_end, found.manifest_sha256) == asked else None
+    expected = (split and split_name(split), settings_of(front_end), digest(manifest))
+    return found if (found.split, found.front_end, found.manifest_sha256) == expected else None

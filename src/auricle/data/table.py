@@ -113,7 +113,7 @@ class _Dialect:
     separator: str
     is_named: bool  # by a first line of its own, `sep=;`
 
-    def tell(self, path: Path) -> None:
+    def warn(self, path: Path) -> None:
         """Warn of what is not a CSV file as manifests are."""
         unusual = ["in UTF-16"] if self.encoding == "utf-16" else []
         if self.separator != ",":
@@ -136,7 +136,7 @@ def _opened(path: Path, required: Sequence[str]) -> Iterator[tuple[list[str], An
                 header = [name.strip() for name in next(reader, [])]
                 _check_text(path, header)
                 _check_header(path, header, required)
-                dialect.tell(path)
+                dialect.warn(path)
                 yield header, reader, dialect.separator
             except csv.Error as error:
                 raise DataError(
@@ -149,7 +149,7 @@ def _opened(path: Path, required: Sequence[str]) -> Iterator[tuple[list[str], An
 
 
 def _dialect(path: Path, required: Sequence[str]) -> _Dialect:
-    """How the file is written: by its first bytes, and by which separator gives the columns."""
+    """Guess encoding and separator from the first bytes and the columns they give."""
     with path.open("rb") as file:
         # Spreadsheets put a byte order mark first.
         encoding = "utf-16" if file.read(2) in UTF_16_MARKS else "utf-8-sig"
@@ -190,12 +190,12 @@ def _check_header(path: Path, header: list[str], required: Sequence[str]) -> Non
         raise DataError(f"{path}: columns named more than once: {', '.join(twice)}.")
 
 
-def _check_present(path: Path, names: list[str], required: Sequence[str], there: str) -> None:
+def _check_present(path: Path, names: list[str], required: Sequence[str], before: str) -> None:
     missing = [name for name in required if name not in names]
     if missing:
         raise DataError(
             f"{path}: missing columns: {', '.join(missing)}. "
-            f"{there}: {', '.join(names) or 'nothing'}."
+            f"{before}: {', '.join(names) or 'nothing'}."
         )
 
 

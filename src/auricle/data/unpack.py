@@ -77,7 +77,7 @@ def unpack(parts: Sequence[Path], folder: Path) -> None:
 
 
 class _RefusedError(Exception):
-    """What the archive would do, that none may."""
+    """The archive would do what none may; the message says what."""
 
 
 def _too_large(limit: int) -> _RefusedError:
@@ -98,7 +98,7 @@ def _check_entries(entries: Sequence[zipfile.ZipInfo], limit: int) -> None:
 
 
 class _Limited(GzipFile):
-    """What a gzip file holds, as far as `limit` bytes."""
+    """The content of a gzip file, up to `limit` bytes."""
 
     limit = 0
 
@@ -194,11 +194,11 @@ class _Joined(io.RawIOBase, BinaryIO):
         self.position = 0
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def tell(self) -> int:

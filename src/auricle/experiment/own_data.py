@@ -59,7 +59,7 @@ def recipe_for_folder(source: Path, model: str, overrides: list[str] | None = No
 def recipe_for_sounds(
     name: str, source: Path, overrides: list[str] | None = None, command: str | None = None
 ) -> Prepared:
-    """The recipe `name`, which learns without labels, for any sounds; says what it changes.
+    """The recipe `name`, which learns without labels, for any sounds; prints what it changes.
 
     Where they lack its splits, clips are divided as for `recipe_for_folder`, but that a tenth
     validates; where they lack the labels by which it draws clips, all are drawn alike.

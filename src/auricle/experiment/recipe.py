@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, Tag, create_model, model_validator
 
 from auricle import features, models
-from auricle.config import Label, Settings, told_apart_by_name
+from auricle.config import Label, Settings, discriminated_by_name
 from auricle.data import (
     AugmentationConfig,
     LabelledMixupConfig,
@@ -146,7 +146,7 @@ class EfficientATFrontEnd(EfficientATConfig, _Statistics):
 
 FrontEndConfig = Annotated[
     Annotated[FbankFrontEnd, Tag("fbank")] | Annotated[EfficientATFrontEnd, Tag("efficientat")],
-    told_apart_by_name("fbank"),
+    discriminated_by_name("fbank"),
 ]
 
 
@@ -169,7 +169,7 @@ else:
         return Annotated[create_model(kind.__name__, __base__=kind, **fields), Tag(name)]
 
     _KINDS = [_with_name(name, entry.config) for name, entry in MODELS.items()]
-    RecipeModelConfig = Annotated[reduce(or_, _KINDS), told_apart_by_name("ast")]
+    RecipeModelConfig = Annotated[reduce(or_, _KINDS), discriminated_by_name("ast")]
 
 
 class Recipe(Settings):

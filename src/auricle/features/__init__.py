@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Tag
 
-from auricle.config import told_apart_by_name
+from auricle.config import discriminated_by_name
 from auricle.features.augmentation import (
     FeatureNoise,
     FeatureNoiseConfig,
@@ -33,7 +33,7 @@ FILTERBANKS = {
 
 AnyFilterbankConfig = Annotated[
     Annotated[FbankConfig, Tag("fbank")] | Annotated[EfficientATConfig, Tag("efficientat")],
-    told_apart_by_name("fbank"),
+    discriminated_by_name("fbank"),
 ]
 
 

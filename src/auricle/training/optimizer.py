@@ -14,7 +14,7 @@ import torch
 from pydantic import Field, Tag
 from torch import nn
 
-from auricle.config import Settings, told_apart_by_name
+from auricle.config import Settings, discriminated_by_name
 from auricle.errors import ConfigError
 from auricle.models import Model
 
@@ -125,7 +125,7 @@ class WarmupCosineConfig(Settings):
 ScheduleConfig = Annotated[
     Annotated[MultiStepConfig, Tag("multistep")]
     | Annotated[WarmupCosineConfig, Tag("warmup_cosine")],
-    told_apart_by_name("warmup_cosine"),
+    discriminated_by_name("warmup_cosine"),
 ]
 
 

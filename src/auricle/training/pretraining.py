@@ -12,7 +12,7 @@ import torch
 from pydantic import Tag
 from torch import Tensor, nn
 
-from auricle.config import Settings, told_apart_by_name
+from auricle.config import Settings, discriminated_by_name
 from auricle.data import Batch
 from auricle.errors import ConfigError, TrainingWarning
 from auricle.models import PatchTransformer
@@ -40,7 +40,7 @@ VALIDATION_SEED = 0  # of the masks, so that epochs are compared by the same one
 ObjectiveConfig = Annotated[
     Annotated[SelfDistillationConfig, Tag("self_distillation")]
     | Annotated[MaskedReconstructionConfig, Tag("masked_reconstruction")],
-    told_apart_by_name("self_distillation"),
+    discriminated_by_name("self_distillation"),
 ]
 
 

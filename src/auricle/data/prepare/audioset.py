@@ -53,9 +53,9 @@ def _list(folder: Path, names: list[str]) -> Listing:
     segments = _read_lists(folder, names)
     classes = _find(folder, CLASSES)
     if not segments or classes is None:
-        wanted = CLASSES if segments else " or ".join(f"{name}_segments.csv" for name in names)
+        expected = CLASSES if segments else " or ".join(f"{name}_segments.csv" for name in names)
         raise DataError(
-            f"{folder}: holds no {wanted}, nor does a folder in it. Put AudioSet's lists there; "
+            f"{folder}: holds no {expected}, nor does a folder in it. Put AudioSet's lists there; "
             "they are public, unlike the clips."
         )
     display_names = {
@@ -88,9 +88,9 @@ def _read_lists(folder: Path, names: list[str]) -> dict[str, dict[str, Segment]]
 def _count(name: str, segments: dict[str, Segment] | None, sounds: "_Sounds") -> str:
     if segments is None:
         return f"{name}: there is no {name}_segments.csv, so none of its clips were taken"
-    there = sum(ytid in sounds.paths for ytid in segments)
-    missing = len(segments) - there
-    return f"{name}: {there} of {len(segments)} clips are there, {missing} are missing"
+    found = sum(ytid in sounds.paths for ytid in segments)
+    missing = len(segments) - found
+    return f"{name}: {found} of {len(segments)} clips are there, {missing} are missing"
 
 
 def read_segments(path: Path) -> dict[str, Segment]:
@@ -138,7 +138,7 @@ def _match(files: list[Path], segments: dict[str, dict[str, Segment]]) -> _Sound
 
 
 def _readings(stem: str) -> Iterator[tuple[str, float | None]]:
-    """What a file's name may mean: YTID and start, None where it does not tell."""
+    """Readings of a file's name: YTID and start, None where it holds none."""
     for offset in (0, 1) if stem.startswith("Y") else (0,):
         ytid, rest = stem[offset : offset + LENGTH], stem[offset + LENGTH :]
         if not rest:
@@ -147,13 +147,13 @@ def _readings(stem: str) -> Iterator[tuple[str, float | None]]:
             yield ytid, float(rest.split("_")[1])
 
 
-def _is_of(wanted: float | None, start: float | None) -> bool:
-    """Whether a segment that starts at `wanted` is meant by `start`, in seconds or milliseconds."""
-    if wanted is None:
+def _is_of(expected: float | None, start: float | None) -> bool:
+    """Return whether `start`, in seconds or milliseconds, is that of a segment at `expected`."""
+    if expected is None:
         return False
     if start is None:
         return True
-    return any(abs(value - wanted) <= START_TOLERANCE for value in (start, start / 1000))
+    return any(abs(value - expected) <= START_TOLERANCE for value in (start, start / 1000))
 
 
 def _clip(

@@ -189,7 +189,7 @@ def _guess(table: Path, names: Iterable[str], given: Mapping[str, str]) -> dict[
     """Our names of columns to those of a `table` that has the columns `names`.
 
     Args:
-        given: what the user said, which goes before the usual names.
+        given: by the user, which goes before the usual names.
 
     Raises:
         DataError: the table lacks a column that was given, or one for path or labels.

@@ -1,4 +1,4 @@
-"""What every data set is asked, what it answers, and what is said where half of it is missing."""
+"""Request and answer of every data set, and the checks that all of them share."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from auricle.errors import DataError
 
 @dataclass(frozen=True)
 class Request:
-    """Where a data set lies, and what is wanted of it.
+    """The folder of a data set, and options of its manifest.
 
     Attributes:
         folder: as downloaded and unpacked; of a table the file.

@@ -207,7 +207,7 @@ def _test_folder(request: Request, root: Path, version: Version) -> Path | None:
 
 
 def _draw_unknown(clips: Sequence[Clip], counts: dict[str, int]) -> list[Clip]:
-    """As many clips of other words as wanted in each split; all where there are fewer."""
+    """As many clips of other words as `counts` gives each split; all where there are fewer."""
     drawn = []
     for split, count in counts.items():
         others = [c for c in clips if c.split == split and c.labels[0] not in COMMANDS]
@@ -240,8 +240,8 @@ def cut_silence(noise: Path, counts: dict[str, int], folder: Path) -> list[Clip]
     """Write one-second clips of the recordings in `noise` to `folder`.
 
     Args:
-        counts: wanted clips by split. They are spread evenly over the recordings, and in each over
-            the split's part of it; clips of one split may overlap.
+        counts: clips by split. They are spread evenly over the recordings, and in each over the
+            split's part of it; clips of one split may overlap.
 
     Raises:
         DataError: there is no recording, or one is too short for a second in every part, or
@@ -264,7 +264,7 @@ def cut_silence(noise: Path, counts: dict[str, int], folder: Path) -> list[Clip]
 
 
 def _starts(recording: Path, size: int, split: str, count: int) -> list[int]:
-    """Where the clips of a split start, in samples, `count` of them if the part is long enough."""
+    """First samples of the clips of a split, `count` of them if the part is long enough."""
     first, end = (round(share * size) for share in PARTS[split])
     last = end - SAMPLE_RATE
     if last < first:
