@@ -267,15 +267,26 @@ def test_an_empty_wav_with_a_chunk_behind_is_empty(encode):
 
 
 def test_what_follows_the_end_of_a_wav_is_said(encode, recwarn):
-    content = encode(TONE, RATE)
-    waveform, message = load_with_warning(content + b"\x81\x92" * RATE)
-    assert len(waveform) == 3 * RATE
-    assert message == (
-        "a.wav: 32000 bytes (1.000 s at its rate) follow the end given in its header, and are "
-        "not used."
-    )
-    for rest in (bytes(9999), b"ID3" + bytes(9999), b"TAG" + bytes(125), b"LIST\x0f\x27\x00\x00"):
-        assert len(audio.load(content + rest, RATE)) == 3 * RATE  # quietly
+    content = encode(NOISE, RATE)
+    data = content.index(b"data") + 4
+    longer = content + content[-RATE:]
+    less = patched(content, data, (len(NOISE) * 2 - RATE).to_bytes(4, "little"))
+    for false, seconds in ((longer, 2.0), (less, 1.5)):
+        waveform, message = load_with_warning(false)
+        assert len(waveform) == seconds * RATE
+        assert message == (
+            "a.wav: 16000 bytes (0.500 s at its rate) follow the end given in its header, and are "
+            "not used."
+        )
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [bytes(9999), b"ID3" + bytes(9999), b"TAG" + bytes(125), b"LIST\x0f\x27\0\0" + bytes(9999)],
+)
+def test_tags_and_zeros_behind_a_wav_are_nothing_to_say(encode, recwarn, rest):
+    assert len(audio.load(encode(NOISE, RATE) + rest, RATE)) == 2 * RATE
+    assert not recwarn.list
 
 
 def test_an_aiff_from_a_pipe_needs_no_length(encode, recwarn):

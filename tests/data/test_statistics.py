@@ -56,6 +56,18 @@ def test_a_clip_shorter_than_a_frame_is_named(folder):
     assert str(caught.value).startswith(f"{path}: ")
 
 
+@pytest.mark.parametrize("value", [1e20, -2e6, np.inf, np.nan])
+def test_samples_that_are_none_poison_nothing(folder, value):
+    path = folder / "class 0" / "bad.wav"
+    soundfile.write(path, np.array([0.1, value, 0.2] * 8000), 16_000, "FLOAT")
+    with pytest.raises(AudioError) as caught:
+        measure_statistics(read(folder), FbankConfig())
+    assert f"{path}: holds " in str(caught.value)
+    measured = measure_statistics(read(folder), FbankConfig(), skip_faulty=True)
+    path.unlink()
+    assert measured.mean == measure_statistics(read(folder), FbankConfig()).mean
+
+
 def test_faulty_clips_are_passed_over_where_asked_for(folder):
     expected = measure_statistics(read(folder), FbankConfig())
     soundfile.write(folder / "class 0" / "short.wav", np.zeros(100), 16_000)

@@ -16,7 +16,7 @@ from auricle.audio import mpeg, ogg
 from auricle.audio.decoding import Rescue
 from auricle.audio.source import OpenedAudio
 
-TAGS = re.compile(rb"ID3|TAG|APETAGEX|LYRICS|[ -~]{4}.{4}", re.DOTALL)  # or a further chunk
+TAGS = re.compile(rb".?(?:ID3|TAG|[ -~]{4}.{4})", re.DOTALL)  # or a further chunk, padded or not
 MOST_CHUNKS = 1000
 LEAST_REST = 4096  # bytes behind the end of a WAV that are worth a word
 UNFINISHED = (
@@ -207,7 +207,7 @@ def _wav_links(stream: BinaryIO, start: int) -> list[Link]:
         behind = stream.read(12)
         is_joined = behind[:4] in (b"RIFF", *RF64_NAMES) and behind[8:] == b"WAVE"
         part = range(start, end if is_joined else size)
-        found.append(_wav_link(stream, wav, part, size - end if not is_joined else 0, behind))
+        found.append(_wav_link(stream, wav, part))
         if not is_joined:
             return found
         start = end
@@ -257,14 +257,14 @@ def _read_wav(stream: BinaryIO, start: int, size: int) -> _Wav | None:
     return None
 
 
-def _wav_link(stream: BinaryIO, wav: _Wav, part: range, rest: int, behind: bytes) -> Link:
+def _wav_link(stream: BinaryIO, wav: _Wav, part: range) -> Link:
     patches, note = dict[int, bytes](), ""
     held = part.stop - wav.data
     if not wav.size and wav.end <= wav.data and held > 0:
         width = 4 if wav.field == wav.data - 4 else 8
         patches[wav.field] = min(held, 256**width - 1).to_bytes(width, "little")
         note = UNFINISHED
-    elif wav.end > wav.data and rest > LEAST_REST and not TAGS.match(behind) and any(behind):
+    elif rest := _rest_of_wav(stream, wav, part.stop):
         seconds = f" ({rest / wav.rate:.3f} s at its rate)" if wav.rate else ""
         note = f"{rest} bytes{seconds} follow the end given in its header, and are not used."
     if wav.name == b"BW64":
@@ -272,6 +272,17 @@ def _wav_link(stream: BinaryIO, wav: _Wav, part: range, rest: int, behind: bytes
     if patches or part != range(_size(stream)):
         return Link(Spliced(stream, _overlaid([part], patches)), note=note)
     return Link(note=note)
+
+
+def _rest_of_wav(stream: BinaryIO, wav: _Wav, stop: int) -> int:
+    """Bytes from where no chunk or tag follows the samples or the whole; 0 where all is known."""
+    for position in (wav.data + wav.size, wav.end):
+        stream.seek(max(position, wav.data))
+        content = stream.read(LEAST_REST)
+        is_sound = len(content) == LEAST_REST and not TAGS.match(content.lstrip(b"\0"))
+        if is_sound and any(content) and position > wav.data:
+            return stop - position
+    return 0
 
 
 def _flac_links(stream: BinaryIO, start: int) -> list[Link]:
