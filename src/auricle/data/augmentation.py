@@ -19,6 +19,7 @@ from auricle.config import Bounds, Settings, symmetric_range
 from auricle.data import effects
 from auricle.data.effects import power, uniform
 from auricle.errors import AudioError, ConfigError
+from auricle.padding import inside
 
 
 class AugmentationConfig(Settings):
@@ -78,14 +79,14 @@ class Augmentation(nn.Module):
         ):
             if rate:
                 waveforms = self._some(waveforms, lengths, rate, effect)
-        inside = effects.inside(waveforms, lengths)
+        own = inside(lengths, waveforms.shape[1])
         if self.largest_shift:
-            waveforms = self._shift(waveforms, lengths, inside)
+            waveforms = self._shift(waveforms, lengths, own)
         if config.noise_rate:
-            waveforms = waveforms + inside * self._noise(waveforms, lengths)
+            waveforms = waveforms + own * self._noise(waveforms, lengths)
         if any(config.gain_db):
             gain_db = uniform(waveforms, *config.gain_db)
-            waveforms = torch.where(inside, waveforms * 10 ** (gain_db / 20), waveforms)
+            waveforms = torch.where(own, waveforms * 10 ** (gain_db / 20), waveforms)
         return waveforms, lengths
 
     def _some(
@@ -99,9 +100,9 @@ class Augmentation(nn.Module):
         chosen = (torch.rand(len(waveforms)) < rate).nonzero()[:, 0].to(waveforms.device)
         if not len(chosen):
             return waveforms
-        inside = effects.inside(waveforms[chosen], lengths[chosen])
-        changed = effect(waveforms[chosen] * inside, lengths[chosen])
-        return waveforms.index_copy(0, chosen, torch.where(inside, changed, waveforms[chosen]))
+        own = inside(lengths[chosen], waveforms.shape[1])
+        changed = effect(waveforms[chosen] * own, lengths[chosen])
+        return waveforms.index_copy(0, chosen, torch.where(own, changed, waveforms[chosen]))
 
     def _room(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         if not self.rooms or torch.rand(()) < 0.5:
@@ -112,12 +113,12 @@ class Augmentation(nn.Module):
     def _filter(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         return effects.equalise(waveforms, lengths, self.sample_rate, self.config.filter_db)
 
-    def _shift(self, waveforms: Tensor, lengths: Tensor, inside: Tensor) -> Tensor:
+    def _shift(self, waveforms: Tensor, lengths: Tensor, own: Tensor) -> Tensor:
         bounds = (-self.largest_shift, self.largest_shift + 1)
         shift = torch.randint(*bounds, (len(waveforms), 1), device=waveforms.device)
         positions = torch.arange(waveforms.shape[1], device=waveforms.device).expand_as(waveforms)
         rolled = (positions - shift) % lengths[:, None].clamp(min=1)
-        return waveforms.gather(1, torch.where(inside, rolled, positions))
+        return waveforms.gather(1, torch.where(own, rolled, positions))
 
     def _noise(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """Noise `(B, S)` at each clip's level; zero for the clips that get none."""

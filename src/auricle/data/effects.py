@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from auricle.padding import inside
+
 KNOTS = 9  # of a random filter, evenly over the octaves
 LOWEST_KNOT_HZ = 62.5
 DIRECT_TO_ROOM_DB = (-5.0, 15.0)  # energy of the direct sound over that of the room
@@ -29,14 +31,9 @@ def uniform(waveforms: Tensor, lowest: float, highest: float) -> Tensor:
     return lowest + (highest - lowest) * draws
 
 
-def inside(waveforms: Tensor, lengths: Tensor) -> Tensor:
-    """Where a sample belongs to its clip, `(B, S)`."""
-    return torch.arange(waveforms.shape[1], device=waveforms.device) < lengths[:, None]
-
-
 def power(waveforms: Tensor, lengths: Tensor) -> Tensor:
     """Mean square of each clip's true samples, `(B, 1)`."""
-    energy = (waveforms.square() * inside(waveforms, lengths)).sum(dim=1, keepdim=True)
+    energy = (waveforms.square() * inside(lengths, waveforms.shape[1])).sum(dim=1, keepdim=True)
     return energy / lengths[:, None].clamp(min=1)
 
 
@@ -62,7 +59,9 @@ def change_speed(waveforms: Tensor, lengths: Tensor, largest: float) -> tuple[Te
 def reverse(waveforms: Tensor, lengths: Tensor) -> Tensor:
     """Play each clip backwards."""
     positions = torch.arange(waveforms.shape[1], device=waveforms.device).expand_as(waveforms)
-    backwards = torch.where(inside(waveforms, lengths), lengths[:, None] - 1 - positions, positions)
+    backwards = torch.where(
+        inside(lengths, waveforms.shape[1]), lengths[:, None] - 1 - positions, positions
+    )
     return waveforms.gather(1, backwards)
 
 
@@ -161,7 +160,7 @@ def _bands(waveforms: Tensor, frequencies: Tensor) -> Tensor:
 
 def _as_loud(changed: Tensor, waveforms: Tensor, lengths: Tensor) -> Tensor:
     """`changed`, with each clip's former power and nothing beyond its end."""
-    changed = changed * inside(waveforms, lengths)
+    changed = changed * inside(lengths, waveforms.shape[1])
     ratio = power(waveforms, lengths) / power(changed, lengths).clamp(min=TINY)
     return changed * ratio.sqrt()
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from auricle.config import Settings
 from auricle.data.batching import Partners
+from auricle.padding import inside
 
 
 class MixupConfig(Settings):
@@ -88,6 +89,6 @@ class Mixup(nn.Module):
 
 def _without_mean(waveforms: Tensor, lengths: Tensor) -> Tensor:
     """Each clip minus the mean of its true samples, and zero beyond them."""
-    inside = torch.arange(waveforms.shape[1], device=waveforms.device) < lengths[:, None]
-    mean = (waveforms * inside).sum(dim=1, keepdim=True) / lengths[:, None].clamp(min=1)
-    return (waveforms - mean) * inside
+    own = inside(lengths, waveforms.shape[1])
+    mean = (waveforms * own).sum(dim=1, keepdim=True) / lengths[:, None].clamp(min=1)
+    return (waveforms - mean) * own

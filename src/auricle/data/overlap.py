@@ -12,8 +12,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from auricle.config import Bounds, Settings
-from auricle.data.effects import inside, power
+from auricle.data.effects import power
 from auricle.data.synthesis import synthesise
+from auricle.padding import inside
 
 FADE_SECONDS = 0.005
 
@@ -58,7 +59,7 @@ class Overlap(nn.Module):
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         if not self.training or not self.config.is_used:
             return waveforms, lengths
-        sources = waveforms * inside(waveforms, lengths)
+        sources = waveforms * inside(lengths, waveforms.shape[1])
         if self.config.synthesis_rate:
             sources = self._synthesised(sources, lengths)
         if self.config.splice_rate:

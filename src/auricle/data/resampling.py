@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from auricle.padding import inside
+
 BLOCK = 128  # new samples at least that one step of the convolution makes
 ZERO_CROSSINGS = 16  # of the sinc, either side
 PASSED = 0.94  # of half the lower rate; the rest is the filter's slope
@@ -42,12 +44,12 @@ class Resampler(nn.Module):
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         if self.stride == self.phases:
             return waveforms, lengths
-        inside = torch.arange(waveforms.shape[1], device=waveforms.device) < lengths[:, None]
-        padded = F.pad(waveforms * inside, (self.reach, self.reach + self.stride))
+        own = waveforms * inside(lengths, waveforms.shape[1])
+        padded = F.pad(own, (self.reach, self.reach + self.stride))
         new = F.conv1d(padded[:, None], self.kernel, stride=self.stride)  # (B, phases, ...)
         new = new.transpose(1, 2).flatten(1)[:, : self._count(waveforms.shape[1])]
         counts = self._count(lengths)
-        return new * (torch.arange(new.shape[1], device=new.device) < counts[:, None]), counts
+        return new * inside(counts, new.shape[1]), counts
 
     def _count(self, samples: Any) -> Any:
         return -(-samples * self.phases // self.stride)

@@ -14,7 +14,7 @@ from auricle.checkpoint import Checkpoint
 from auricle.errors import ConfigError, unknown_name
 from auricle.inference import names
 from auricle.models import PatchTransformer
-from auricle.padding import deviation_over, mean_over
+from auricle.padding import deviation_over, inside, mean_over
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 LOG_MEL = "log-mel"  # the name of the baseline
@@ -121,7 +121,7 @@ class LogMel:
         """Return the means of the bands and then their standard deviations, `(B, 256)`."""
         waveforms, lengths = waveforms.to(self.device), lengths.to(self.device)
         log_mel, counts = self.fbank.log_mel(waveforms, lengths)
-        valid = torch.arange(log_mel.shape[1], device=log_mel.device) < counts[:, None]  # (B, T)
+        valid = inside(counts, log_mel.shape[1])
         parts = [mean_over(log_mel, valid), deviation_over(log_mel, valid)]
         return torch.cat(parts, dim=1).float().cpu()
 

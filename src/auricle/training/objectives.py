@@ -33,6 +33,7 @@ from auricle.models.decoders import (
 )
 from auricle.models.patch_masks import draw_visible, is_masked, repeat_clips, scatter_tokens
 from auricle.models.patches import gather_tokens
+from auricle.padding import mean_over
 
 EPSILON = 1e-6
 
@@ -196,7 +197,7 @@ class SelfDistillation(Objective):
     def _utterance(self, prefix: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
         """The error of the prefix tokens against the clip's mean target, over its clones `(B,)`."""
         width = targets.shape[2]
-        mean = (targets * valid[..., None]).sum(dim=1) / valid.sum(dim=1)[:, None]
+        mean = mean_over(targets, valid)
         apart = prefix.unflatten(0, (len(targets), -1)) - mean[:, None]
         return apart.square().sum(dim=(1, 2)) / width**0.5
 
