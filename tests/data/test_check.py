@@ -1,6 +1,7 @@
 """Every sound heard once: faults of each kind, and statistics beside the manifest."""
 
 import json
+import math
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -281,3 +282,12 @@ def test_a_damaged_file_of_statistics_is_not_taken(text, folder):
     (folder / "m.statistics.json").write_text(text)
     assert find_statistics(folder / "m.csv", "train", FRONT_END) is None
     assert find_statistics(folder, "train", FRONT_END) is None
+
+
+@pytest.mark.parametrize("change", [{"mean": math.nan}, {"std": math.inf}, {"std": 0.0}])
+def test_statistics_that_are_no_numbers_are_not_taken(change, folder):
+    path = folder / "m.csv"
+    check.store(checked(folder).measured, FRONT_END, path)
+    stored = folder / "m.statistics.json"
+    stored.write_text(json.dumps(json.loads(stored.read_text()) | change))
+    assert find_statistics(path, "train", FRONT_END) is None

@@ -1,5 +1,6 @@
 """Manifests: what is read, what is refused and with which words."""
 
+import math
 import os
 import pickle
 import resource
@@ -382,6 +383,22 @@ def test_a_binary_file_is_refused(tmp_path, content):
         f"{source}: not a CSV file in UTF-8. Save it as one: in a spreadsheet as 'CSV UTF-8', or "
         "by iconv -f LATIN1 -t UTF-8 train.csv > utf8.csv (LATIN1: what it is written in)."
     )
+
+
+@pytest.mark.parametrize("content", ["x" * 10**6, "path,labels," + "x" * 2**17])
+def test_a_first_line_without_an_end_is_no_table(tmp_path, content):
+    source = tmp_path / "train.csv"
+    source.write_text(content)
+    assert refusal(source).startswith(f"{source}: not a CSV file in UTF-8.")
+
+
+def test_nothing_in_a_column_of_numbers_is_no_fold(tmp_path):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    columns = {"path": ["a.wav", "b.wav"], "labels": ["dog", "cat"], "fold": [1.0, math.nan]}
+    parquet.write_table(arrow.table(columns), tmp_path / "m.parquet")
+    make_sound(tmp_path / "a.wav")
+    make_sound(tmp_path / "b.wav")
+    assert [clip.fold for clip in read(tmp_path / "m.parquet").clips] == [1, None]
 
 
 def test_a_file_without_permission_is_refused(open_folder, ordinary_user):

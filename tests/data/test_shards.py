@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from auricle import audio
-from auricle.data import Clip, ClipDataset, Manifest, collate, read, save_soft_targets, write
+from auricle.data import Clip, ClipDataset, Manifest, Span, collate, read, save_soft_targets, write
 from auricle.data.shards import pack
 from auricle.errors import AudioError, DataError, DataWarning
 
@@ -252,6 +252,15 @@ def test_a_shard_cut_short_after_reading_is_a_faulty_clip(manifest, tmp_path):
     assert str(caught.value) == f"{shard}: cannot be read (No such file or directory)."
 
 
+@pytest.mark.parametrize(("offset", "size"), [(10**17, 8), (0, 10**17)])
+def test_a_place_beyond_a_shard_takes_no_memory(tmp_path, offset, size):
+    (tmp_path / "0.tar").write_bytes(bytes(1000))
+    clip = Clip(tmp_path / "0.tar" / "a.flac", (), span=Span(tmp_path / "0.tar", offset, size))
+    with pytest.raises(AudioError) as caught:
+        clip.sound()
+    assert str(caught.value) == f"{clip.path}: the shard is cut short. Copy it again."
+
+
 def test_a_damaged_sound_in_a_shard_is_named(manifest, tmp_path):
     (shard,) = pack(manifest, tmp_path / "shards", RATE)
     clip = read(tmp_path / "shards").clips[1]
@@ -274,6 +283,8 @@ def test_shards_without_an_index_are_unfinished(manifest, tmp_path):
     assert refusal(read, tmp_path / "shards" / "manifest.csv") == (
         f"{index}: cannot be read (No such file or directory). Copy it again."
     )
+    index.write_text("[" * 100_000)
+    assert refusal(read, tmp_path / "shards") == f"{index}: not an index of shards. Copy it again."
     index.write_text("[]")
     assert refusal(read, tmp_path / "shards") == f"{index}: not an index of shards. Copy it again."
 

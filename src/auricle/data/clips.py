@@ -80,12 +80,12 @@ class Clip:
             return self.path
         try:
             with self.span.shard.open("rb", buffering=0) as shard:
+                if shard.seek(0, io.SEEK_END) < self.span.offset + self.span.size:
+                    raise AudioError(f"{self.path}: the shard is cut short. Copy it again.")
                 shard.seek(self.span.offset)
                 content = shard.read(self.span.size)
         except OSError as error:
             raise AudioError(f"{self.span.shard}: cannot be read ({error.strerror}).") from error
-        if len(content) < self.span.size:
-            raise AudioError(f"{self.path}: the shard is cut short. Copy it again.")
         named = io.BytesIO(content)
         named.name = str(self.path)  # for messages
         return named

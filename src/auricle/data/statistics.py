@@ -5,6 +5,7 @@ and which filterbank they are of, and is found only while the manifest is as it 
 """
 
 import hashlib
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,8 @@ def find_statistics(
         return None
     try:
         found = StoredStatistics(**parse_json(path.read_bytes()))
+        if not (math.isfinite(found.mean) and 0 < found.std < math.inf):
+            return None
     except (OSError, ValueError, TypeError):
         return None  # damaged, or of another program: measured again
     expected = (split and split_name(split), settings_of(front_end), digest(manifest))

@@ -25,7 +25,7 @@ PARQUET_SUFFIXES = (".parquet", ".pq")
 PIECE_ROWS = 10_000
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}  # between values, the likeliest first
 UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-MOST_OF_A_LINE = 2**20  # characters; the first line of a file that is no table may be all of it
+MOST_OF_A_LINE = 2**17  # characters, as csv's of a value; the first line of any file may be longer
 
 
 def read_rows(path: Path, required: Sequence[str]) -> list[Row]:
@@ -155,6 +155,8 @@ def _dialect(path: Path, required: Sequence[str]) -> _Dialect:
         encoding = "utf-16" if file.read(2) in UTF_16_MARKS else "utf-8-sig"
     with path.open(encoding=encoding, newline="") as text:
         line = text.readline(MOST_OF_A_LINE)
+    if len(line) == MOST_OF_A_LINE:
+        raise _not_text(path)
     name, _, separator = line.rstrip("\r\n").strip('"').partition("=")
     if name.lower() == "sep" and separator in SEPARATORS:
         return _Dialect(encoding, separator, is_named=True)
