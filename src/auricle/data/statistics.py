@@ -60,7 +60,7 @@ def _of_clip(clip: Clip, fbank: Filterbank) -> Statistics:
             break
         try:
             lengths = torch.tensor([len(block)])
-            statistics.update(*fbank.log_mel(fbank.raised(block[None], lengths)))
+            statistics.update(*fbank.log_mel(fbank.apply_min_level(block[None], lengths)))
         except AudioError as error:
             raise AudioError(f"{clip.where}: {error}") from error
     return statistics

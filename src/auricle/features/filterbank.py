@@ -126,7 +126,7 @@ class Filterbank(nn.Module, ABC):
         """
         return self._in_parts(self._true_log_mel, waveforms, lengths)
 
-    def raised(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+    def apply_min_level(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """Waveforms, zero beyond `lengths`; those softer than `softest_dbfs` are raised to it."""
         if self.config.softest_dbfs is None:
             return waveforms
@@ -202,7 +202,7 @@ class Filterbank(nn.Module, ABC):
             return torch.cat(values), torch.cat(frame_counts)
 
     def _features(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        log_mel, frame_counts = self._raw_log_mel(self.raised(waveforms, lengths), lengths)
+        log_mel, frame_counts = self._raw_log_mel(self.apply_min_level(waveforms, lengths), lengths)
         frames = self.config.padding.frames
         if self.config.padding.mode == "fixed":
             log_mel = F.pad(log_mel, (0, 0, 0, frames - log_mel.shape[1]))  # negative: cut
