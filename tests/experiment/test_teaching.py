@@ -212,6 +212,6 @@ def test_a_teacher_without_labels_is_refused(teacher, sounds, tmp_path):
     with pytest.raises(UserError) as caught:
         prepare(recipe(tmp_path / "mute", sounds))
     assert str(caught.value) == (
-        f"distillation.teacher: {tmp_path / 'mute'} has no labels, so it cannot say what is heard. "
+        f"distillation.teacher: {tmp_path / 'mute'} has no labels, so it has nothing to teach. "
         "Choose a model that was trained on labels."
     )

@@ -49,7 +49,7 @@ def test_a_training_without_a_clip_is_no_training(tmp_path):
     with pytest.raises(DataError) as caught:
         faults.check("training")
     assert str(caught.value) == (
-        "none of the 2 training clips can be heard. The first: 0.wav: no sound."
+        "none of the 2 training clips can be read. The first: 0.wav: no sound."
     )
 
 

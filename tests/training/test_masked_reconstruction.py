@@ -106,9 +106,9 @@ def test_hidden_patches_are_told_apart_in_32_bits_where_layers_have_16():
     said = torch.randn(2, 16, 64, generator=random)
     wanted = torch.randn(2, 16, 64, generator=random) * 0.1 - 1.0
     hidden = torch.ones(2, 16, dtype=torch.bool)
-    alone = module._found(said, wanted, hidden)
+    alone = module._matching_error(said, wanted, hidden)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        among_16 = module._found(said, wanted, hidden)
+        among_16 = module._matching_error(said, wanted, hidden)
     assert torch.equal(alone, among_16)
 
 

@@ -235,7 +235,7 @@ def check_teacher(teacher: Checkpoint, name: str, loss: str) -> None:
     """
     if not teacher.labels:
         raise ConfigError(
-            f"distillation.teacher: {name} has no labels, so it cannot say what is heard. Choose a "
+            f"distillation.teacher: {name} has no labels, so it has nothing to teach. Choose a "
             "model that was trained on labels."
         )
     activation = teacher.config.activation

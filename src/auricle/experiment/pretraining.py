@@ -100,7 +100,7 @@ def _check_decoder(settings: PretrainingConfig, student: PatchTransformer) -> No
 
 
 class _Probe:
-    """Asks linear and nearest-neighbour probes about the embeddings of `trained` at this moment."""
+    """Accuracies of linear and nearest-neighbour probes on the present embeddings of `trained`."""
 
     def __init__(self, settings: ProbeDataConfig, trained: Checkpoint, sources: Sources):
         from auricle.evaluation import division  # here, since only probes need torchmetrics
@@ -109,7 +109,7 @@ class _Probe:
         self.manifest = sources.manifest(settings.source)
         self.splits = settings.splits or division.splits_to_choose_by(self.manifest, SPLITS_SETTING)
         self.has_warned = False
-        division.divide(self.manifest, self.splits, SPLITS_SETTING)  # what is wrong is said now
+        division.divide(self.manifest, self.splits, SPLITS_SETTING)  # mistakes are found now
 
     def __call__(self) -> dict[str, float]:
         from auricle import evaluation
@@ -123,7 +123,7 @@ class _Probe:
         }
 
     def _report(self, failures: Sequence[object]) -> None:
-        """Say once which clips could not be embedded: the accuracy is that of the others."""
+        """Warn once of clips that could not be embedded: the accuracy is that of the others."""
         if failures and not self.has_warned and is_first():
             text = (
                 f"pretraining.probe: {len(failures)} of {len(self.manifest.clips)} clips cannot be "

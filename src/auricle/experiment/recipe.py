@@ -40,7 +40,7 @@ SplitName = Annotated[str, AfterValidator(split_name)]
 
 
 class DataConfig(Settings):
-    """Which clips are trained on, and which tell how good the model is.
+    """Which clips are trained on, and which validate.
 
     Validation is one fold, one split, or a share put aside by groups; or there is none.
     """

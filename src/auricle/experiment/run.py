@@ -258,10 +258,10 @@ def _check_same_front_end(front_end: FilterbankConfig, known: FilterbankConfig) 
     for name in type(known).model_fields:
         if name in ("mean", "std", "padding", "softest_dbfs"):
             continue
-        wanted, given = getattr(known, name), getattr(front_end, name)
-        if wanted != given:
+        expected, given = getattr(known, name), getattr(front_end, name)
+        if expected != given:
             raise ConfigError(
-                f"front_end.{name} is {given}, the initial weights were trained with {wanted}. "
+                f"front_end.{name} is {given}, the initial weights were trained with {expected}. "
                 "Use that, or front_end.statistics=dataset."
             )
 
@@ -290,7 +290,7 @@ def _provenance(recipe: Recipe) -> dict[str, Any]:
 
 
 def _called(source: str) -> str:
-    """The last part of a path, which tells nothing of the machine; other names as they are."""
+    """The last part of a path, without anything of the machine; other names as they are."""
     return Path(source).name if Path(source).exists() else source
 
 

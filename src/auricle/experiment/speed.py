@@ -35,14 +35,14 @@ def speeds(described: dict[str, Described], path: Path) -> dict[str, float]:
     """
     device = device_name()
     kept = _read(path, device)
-    wanted = {name: {"model": model, **settings} for name, (model, settings) in described.items()}
+    asked = {name: {"model": model, **settings} for name, (model, settings) in described.items()}
     missing = [
-        name for name, of in wanted.items() if kept.get(name, {}).get("settings") != _plain(of)
+        name for name, of in asked.items() if kept.get(name, {}).get("settings") != _plain(of)
     ]
     if missing:
         measured = measure_speeds([described[name] for name in missing])
         for name, speed in zip(missing, measured, strict=True):
-            kept[name] = {"clips_per_second": speed, "settings": _plain(wanted[name])}
+            kept[name] = {"clips_per_second": speed, "settings": _plain(asked[name])}
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, to_json({"device": device, "models": kept}, indent=2) + "\n")
     return {name: float(kept[name]["clips_per_second"]) for name in described}

@@ -55,7 +55,7 @@ class Row:
     parameters: int
     multiply_adds: int
     clips_per_second: float
-    runs: str  # finished of wanted
+    runs: str  # finished, of all
     seeds: list[float]  # of those seeds whose runs are all finished
     compared_with: str | None  # None: it is the first cell
     difference: Difference | None  # from that one
@@ -215,8 +215,8 @@ def _correct(grid: Grid, scores: dict[str, list[Scores | None]]) -> list[Tensor 
     and right or wrong says nothing of another score than accuracy.
     """
     seeds = [_finished_seeds(cell, scores[cell.name]) for cell in grid.cells]
-    heard = {tuple(c for scores in seed for c in scores.clips) for cell in seeds for seed in cell}
-    if grid.score != "accuracy" or len(heard) > 1:
+    scored = {tuple(c for scores in seed for c in scores.clips) for cell in seeds for seed in cell}
+    if grid.score != "accuracy" or len(scored) > 1:
         return [None for _ in grid.cells]
     right = [[[r for scores in seed for r in scores.correct] for seed in cell] for cell in seeds]
     return [torch.tensor(rows) if rows else None for rows in right]

@@ -154,7 +154,7 @@ class Adapter(lightning.LightningModule):
         self.batches = self._batches(self.specs.train, config.batch_size, config.accumulate)
         self.batches.start = self.first_piece
         loader = self.specs.train.loader(self.batches)
-        _tell_epoch(loader, self.first_epoch)  # lightning does not count as far as yet
+        _set_epoch(loader, self.first_epoch)  # lightning does not count as far as yet
         return loader
 
     def val_dataloader(self) -> DataLoader:
@@ -174,7 +174,7 @@ class Adapter(lightning.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Make the epoch's randomness its own: a resumed run draws what an unbroken one draws."""
         torch.manual_seed(mix_seeds(self.seed, self.current_epoch, self.global_rank))
-        _tell_epoch(self.trainer.train_dataloader, self.current_epoch)
+        _set_epoch(self.trainer.train_dataloader, self.current_epoch)
         self.trainer.check_val_every_n_epoch = 1 if self.is_validated else self.config.epochs + 1
         self.numbers = {}
         self.means.start()
@@ -278,7 +278,7 @@ class Adapter(lightning.LightningModule):
 def _groups(step: Step, config: TrainingConfig) -> list[tuple[dict[str, Any], list[str]]]:
     """The optimizer's groups as (options, names), while the parameters have their own shapes.
 
-    FSDP shares them among processes as flat pieces, which no longer tell a matrix from a bias.
+    FSDP shares them among processes as flat pieces, of which no shape shows a matrix or a bias.
     """
     names = {id(parameter): name for name, parameter in step.model.named_parameters()}
     built = optimizer.build(step.model, config.optimizer, step.new_parameters)
@@ -291,8 +291,8 @@ def _groups(step: Step, config: TrainingConfig) -> list[tuple[dict[str, Any], li
     ]
 
 
-def _tell_epoch(loader: Any, epoch: int) -> None:
-    """Say which epoch is next, before workers begin with it; lightning tells the order too late."""
+def _set_epoch(loader: Any, epoch: int) -> None:
+    """Set the epoch that is next before workers begin with it; lightning sets it too late."""
     for part in (loader.dataset, loader.batch_sampler.sampler):
         if hasattr(part, "set_epoch"):
             part.set_epoch(epoch)

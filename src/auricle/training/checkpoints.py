@@ -215,8 +215,8 @@ class CheckpointCallback(Checkpoint):
             )
 
     def on_train_start(self, trainer: lightning.Trainer, module: Any) -> None:
-        """Stand where the run was stopped, and listen to signals; lightning did until now."""
-        self.stop.listen()
+        """Stand where the run was stopped, and take the signals over from lightning."""
+        self.stop.install()
         if trainer.received_sigterm:
             self.stop.number = signal.SIGTERM
         self.saved = time.monotonic()
@@ -239,8 +239,8 @@ class CheckpointCallback(Checkpoint):
         before_validation = module.is_validated and index + 1 + accumulate >= pieces
         wait = min(self.save_seconds, 60 * VALIDATION_MINUTES) if before_validation else None
         due = trainer.is_global_zero and self._is_due(wait or self.save_seconds)
-        wanted = due or bool(self.stop.number) or module.faults.too_many("training")
-        if trainer.strategy.reduce_boolean_decision(wanted, all=False):
+        is_asked = due or bool(self.stop.number) or module.faults.too_many("training")
+        if trainer.strategy.reduce_boolean_decision(is_asked, all=False):
             module.faults.check("training")
             self._save(trainer, index + 1)
             self._leave()
@@ -292,7 +292,7 @@ class CheckpointCallback(Checkpoint):
             trainer.should_stop = self.history.epochs_since_best() >= patience
 
     def _leave(self) -> None:
-        """Leave the loop if any process was told to; what is saved is saved."""
+        """Leave the loop if any process got a signal; what is saved is saved."""
         number = max(gather(self.stop.number))
         if number:
             raise Stopped(number)

@@ -180,7 +180,7 @@ class Faults:
         count, total = sum(part[0] for part in parts), self.num_clips[side]
         if count and count == total:
             raise DataError(
-                f"none of the {total} {side} clips can be heard. The first: "
+                f"none of the {total} {side} clips can be read. The first: "
                 f"{next(iter(self.reasons.values()))}"
             )
         if not self._is_over(side, count):

@@ -78,17 +78,17 @@ class Machine:
         unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
         return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 3)
 
-    def precision(self, wanted: str) -> str:
-        """The precision to train in where a recipe has `wanted`.
+    def precision(self, setting: str) -> str:
+        """The precision to train in where a recipe has `setting`.
 
         bf16-mixed is refused by nothing, but a CPU without instructions for it is up to 60 times
         slower with it than in float32, which is then used.
         """
-        if wanted not in ("auto", "bf16-mixed"):
-            return wanted
+        if setting not in ("auto", "bf16-mixed"):
+            return setting
         if self.kind == "cpu":
             return "bf16-mixed" if has_bf16_instructions() else "32-true"
-        if wanted == "auto" and (self.kind == "mps" or not torch.cuda.is_bf16_supported(False)):
+        if setting == "auto" and (self.kind == "mps" or not torch.cuda.is_bf16_supported(False)):
             return "32-true"
         return "bf16-mixed"
 
@@ -244,7 +244,7 @@ class Stop:
     def __init__(self) -> None:
         self.number = 0  # of the signal; 0: none came
 
-    def listen(self) -> None:
+    def install(self) -> None:
         """Take the signals over; lightning gives them back to who had them before."""
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:

@@ -43,7 +43,7 @@ class Terms(NamedTuple):
 
     loss: Tensor
     parts: dict[str, Tensor]  # by name, unweighted
-    target_deviation: Tensor  # `deviation` of the targets and of what was said
+    target_deviation: Tensor  # `deviation` of the targets and of the predictions
     prediction_deviation: Tensor
     embedding_deviation: Tensor  # `relative_deviation` of what the student made of visible patches
 
@@ -53,7 +53,7 @@ class Objective(nn.Module, ABC):
 
     Attributes:
         part_names: the keys of `Terms.parts`, in their order.
-        can_collapse: whether what is to be said follows from what was learned, and may become the
+        can_collapse: whether the targets follow from what was learned, and may become the
             same everywhere.
     """
 
@@ -94,8 +94,8 @@ def deviation(vectors: Tensor) -> Tensor:
 def relative_deviation(vectors: Tensor) -> Tensor:
     """How much vectors `(N, D)` differ as a share of their size: 0 where all are the same, to 1."""
     vectors = vectors.detach().float()
-    apart = vectors - vectors.mean(dim=0)
-    return (apart.square().mean() / (vectors.square().mean() + EPSILON)).sqrt()
+    difference = vectors - vectors.mean(dim=0)
+    return (difference.square().mean() / (vectors.square().mean() + EPSILON)).sqrt()
 
 
 NOISE = 0.01  # standard deviation of what stands in for hidden patches
@@ -181,34 +181,34 @@ class SelfDistillation(Objective):
 
     @torch.no_grad()
     def _targets(self, features: Tensor, frame_counts: Tensor | None, valid: Tensor) -> Tensor:
-        """What the teacher hears in the whole clip, `(B, N, D)`."""
+        """The teacher's outputs for the whole clip, as targets `(B, N, D)`."""
         patches, layout = self.teacher.patchify(features, frame_counts)
-        said = self.teacher.trace_patches(patches, layout)
-        return layer_targets([layer[:, layout.num_prefix :] for layer in said], valid)
+        layers = self.teacher.trace_patches(patches, layout)
+        return layer_targets([layer[:, layout.num_prefix :] for layer in layers], valid)
 
     def _frame(self, decoded: Tensor, targets: Tensor, hidden: Tensor) -> Tensor:
         """The error of hidden patches, mean over those of each clip, `(B,)`."""
         num_clips, width = len(targets), targets.shape[2]
-        apart = decoded.unflatten(0, (num_clips, -1)) - targets[:, None]
-        there = hidden.unflatten(0, (num_clips, -1))
-        errors = apart.square().sum(dim=3) * there
-        return errors.sum(dim=(1, 2)) / there.sum(dim=(1, 2)) / width**0.5
+        difference = decoded.unflatten(0, (num_clips, -1)) - targets[:, None]
+        masked = hidden.unflatten(0, (num_clips, -1))
+        errors = difference.square().sum(dim=3) * masked
+        return errors.sum(dim=(1, 2)) / masked.sum(dim=(1, 2)) / width**0.5
 
     def _utterance(self, prefix: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
         """The error of the prefix tokens against the clip's mean target, over its clones `(B,)`."""
         width = targets.shape[2]
         mean = mean_over(targets, valid)
-        apart = prefix.unflatten(0, (len(targets), -1)) - mean[:, None]
-        return apart.square().sum(dim=(1, 2)) / width**0.5
+        difference = prefix.unflatten(0, (len(targets), -1)) - mean[:, None]
+        return difference.square().sum(dim=(1, 2)) / width**0.5
 
 
-def layer_targets(said: list[Tensor], valid: Tensor) -> Tensor:
-    """What all layers' perceptrons said of the patches `(B, N, D)`, as targets of the same shape.
+def layer_targets(layers: list[Tensor], valid: Tensor) -> Tensor:
+    """The outputs of all layers' MLPs for the patches `(B, N, D)`, as targets of the same shape.
 
     Each layer is brought to mean 0 and deviation 1 over a clip's own patches, then the mean over
     layers over its width. Padding is 0.
     """
-    total = torch.stack([_instance_norm(widened(layer), valid) for layer in said]).mean(dim=0)
+    total = torch.stack([_instance_norm(widened(layer), valid) for layer in layers]).mean(dim=0)
     return F.layer_norm(total, total.shape[-1:]) * valid[..., None]
 
 
@@ -247,7 +247,7 @@ class MaskedReconstructionConfig(Settings):
 
     @property
     def masks(self) -> dict[str, Any]:
-        """What `draw_visible` is told of blocks and chunks."""
+        """The arguments of `draw_visible` about blocks and chunks."""
         if self.block:
             return {"block": self.block}
         return {"chunk": self.chunk or MAE_AST_CHUNK}
@@ -284,26 +284,29 @@ class MaskedReconstruction(Objective):
         others = self.hidden_token.expand(*valid.shape, -1)
         decoded = self.decoder(scatter_tokens(seen, visible, others), layout)
         hidden = is_masked(valid, visible)
-        wanted = layout.pack(self.student.patches.cut(features)[:, :, : layout.columns])
-        said = widened(self.reconstruct(decoded))
-        generative = _mean((said - wanted).square().mean(dim=2), hidden)
-        discriminative = _found(widened(self.discriminate(decoded)), wanted, hidden)
+        targets = layout.pack(self.student.patches.cut(features)[:, :, : layout.columns])
+        predictions = widened(self.reconstruct(decoded))
+        generative = _mean((predictions - targets).square().mean(dim=2), hidden)
+        discriminative = _matching_error(widened(self.discriminate(decoded)), targets, hidden)
         return Terms(
             loss=config.reconstruction * generative + config.discrimination * discriminative,
             parts=self.named(generative, discriminative),
-            target_deviation=deviation(wanted[valid]),
-            prediction_deviation=deviation(said[hidden]),
+            target_deviation=deviation(targets[valid]),
+            prediction_deviation=deviation(predictions[hidden]),
             embedding_deviation=relative_deviation(seen[visible >= 0]),
         )
 
 
-def _found(said: Tensor, wanted: Tensor, hidden: Tensor) -> Tensor:
-    """Cross-entropy `(B,)` of telling each hidden patch from the other hidden ones of its clip."""
-    with torch.autocast(said.device.type, enabled=False):  # 16 bits are too coarse for these, too
-        scores = said @ widened(wanted).transpose(1, 2)
+def _matching_error(predictions: Tensor, targets: Tensor, hidden: Tensor) -> Tensor:
+    """Cross-entropy `(B,)` of finding each masked patch among the other masked ones of its clip."""
+    with torch.autocast(
+        predictions.device.type, enabled=False
+    ):  # 16 bits are too coarse for these, too
+        scores = predictions @ widened(targets).transpose(1, 2)
     scores = scores.masked_fill(~hidden[:, None], -torch.inf)
     scores = scores.masked_fill(~hidden[..., None], 0.0)  # rows that do not count stay numbers
-    right = torch.arange(said.shape[1], device=said.device).expand(len(said), -1)
+    right = torch.arange(predictions.shape[1], device=predictions.device)
+    right = right.expand(len(predictions), -1)
     errors = F.cross_entropy(scores.transpose(1, 2), right, reduction="none")
     return _mean(errors, hidden)
 

@@ -31,7 +31,7 @@ from auricle.training.step import Step
 WATCHED = ("target_deviation", "prediction_deviation", "embedding_deviation")
 # Below these all targets, answers or embeddings are nearly the same. Source of the first two:
 # data2vec 2.0, as released, which looks after 5,000 updates only. The norms of the targets blow up
-# what little is left, so that these may never fall; what the encoder itself says does: to below
+# what little is left, so that these may never fall; what the encoder gives does: to below
 # 0.01 in collapsed runs, while it was 0.3 to 0.8 in healthy ones, untrained encoders among them.
 LEAST = {"targets": 0.1, "answers": 0.01, "embeddings": 0.05}
 WATCH_EVERY = 10  # steps; each look waits for the device
@@ -61,7 +61,7 @@ class PretrainingConfig(Settings):
 
 
 class Collapsed(ConfigError):
-    """What a student is to say, or says, has become the same for all patches."""
+    """A student's targets or predictions have become the same for all patches."""
 
 
 def build_objective(
@@ -151,7 +151,7 @@ class Pretraining(Step):
         return (terms.loss, *terms.parts.values(), *watched)
 
     def metrics(self, outputs: list[tuple[Tensor, ...]]) -> dict[str, Any]:
-        """Means over the validation clips, and what the probe says.
+        """Means over the validation clips, and the accuracies of the probe.
 
         Raises:
             Diverged: the losses are not numbers.

@@ -69,8 +69,8 @@ class ProgressBar(lightning.Callback):
         speed = self.bars.tasks[0].speed or 0.0
         left = self._left(trainer, (index + 1) / trainer.num_training_batches)
         note = f"{speed:.1f} clips/s  loss {float(module.means.loss):.4f}  run {left} left, epoch"
-        heard = len(batch[0]) * trainer.world_size
-        self.bars.update(self.bars.task_ids[0], advance=heard, note=note)
+        done = len(batch[0]) * trainer.world_size
+        self.bars.update(self.bars.task_ids[0], advance=done, note=note)
 
     def on_validation_start(self, trainer: lightning.Trainer, module: Any) -> None:
         """Show a second bar."""
@@ -97,10 +97,10 @@ class ProgressBar(lightning.Callback):
         """Leave the terminal as it was."""
         self.bars.stop()
 
-    def _show(self, trainer: lightning.Trainer, module: Any, heard: int) -> None:
+    def _show(self, trainer: lightning.Trainer, module: Any, done: int) -> None:
         title = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
         self._add(title, module.specs.train.num_clips)
-        self.bars.update(self.bars.task_ids[0], completed=heard)
+        self.bars.update(self.bars.task_ids[0], completed=done)
         self.bars.start()
 
     def _minutely(

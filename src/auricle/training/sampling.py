@@ -30,7 +30,7 @@ class Shuffle(RandomSampler):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch (from 0) the next order is for; call it before iterating."""
+        """Set the epoch (from 0) of the next order; call it before iterating."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
@@ -105,7 +105,7 @@ class SimilarLengths(Shuffle):
 
     Args:
         order: which clips an epoch has.
-        seconds: of each clip `(N,)`, as long as it will be heard.
+        seconds: of each clip `(N,)`, as long as it will be read.
         batch_size: clips of a whole batch.
     """
 
@@ -119,7 +119,7 @@ class SimilarLengths(Shuffle):
         return len(self.order)
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch (from 0) the next order is for; call it before iterating."""
+        """Set the epoch (from 0) of the next order; call it before iterating."""
         super().set_epoch(epoch)
         self.order.set_epoch(epoch)
 
@@ -198,12 +198,12 @@ class DistributedBatchSampler(Sampler[list[int]]):
     """One process's part of every batch, as lists of indices.
 
     A batch, the clips between two steps of the optimizer, is cut into `accumulate` pieces, and of
-    each piece a process takes every n-th clip. So all processes together hear, step by step, the
-    clips that one process alone would hear. Of the last piece of an epoch a process may get less
-    than others, or nothing; no clip is heard twice.
+    each piece a process takes every n-th clip. So all processes together get, step by step, the
+    clips that one process alone would get. Of the last piece of an epoch a process may get less
+    than others, or nothing; no clip is read twice.
 
     Args:
-        order: all clips of an epoch; lightning tells it the epoch.
+        order: all clips of an epoch; lightning sets its epoch.
         batch_size: clips of a whole batch, a multiple of `accumulate` times `num_processes`.
         rank: of this process, from 0.
     """

@@ -80,7 +80,7 @@ def _frozen(module: nn.Module) -> Iterator[nn.Module]:
 
 
 class Variation(NamedTuple):
-    """What makes a training clip differ each time it is heard; each module rests in eval mode."""
+    """What makes a training clip differ each time it is read; each module rests in eval mode."""
 
     augmentation: nn.Module  # (waveforms, lengths) -> the same two
     mixup: nn.Module  # (waveforms, lengths, targets, perhaps Partners) -> the first three
@@ -147,7 +147,7 @@ class Supervised(Step):
         return self.criterion.function(logits, smooth(targets, self.label_smoothing))
 
     def idle(self) -> Tensor:
-        """Zero, by way of all weights: the model hears the shortest clip, a silent one."""
+        """Zero, by way of all weights: the model gets the shortest clip, a silent one."""
         config, device = self.model.config, next(self.model.parameters()).device
         frames = config.shortest_frames
         features = torch.zeros(1, frames, config.num_mels, device=device)
