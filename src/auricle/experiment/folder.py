@@ -36,6 +36,7 @@ from auricle.training.history import FAULTS_FILE, METRICS_FILE, STATE_FILE
 RECIPE_FILE = "recipe.yaml"
 RESULT_FILE, SCORES_FILE = "result.json", "scores.json"
 LOCK_FILE, HOLDER_FILE = ".lock", ".holder"
+HELD: set[Path] = set()  # folders that this process holds
 CHECKPOINTS = ("last", "best", "average")
 # In the order in which they are removed: the recipe, by which a run is known, last.
 RESULTS = (
@@ -71,11 +72,12 @@ def hold(out: Path) -> Iterator[None]:
         HeldError: another process has it.
         ConfigError: it is a file, or cannot be written.
     """
+    place = out.absolute()
+    if place in HELD:
+        yield
+        return
     with _made(out):
-        lock = FileLock(out / LOCK_FILE, timeout=0, is_singleton=True)
-        if lock.is_locked:
-            yield
-            return
+        lock = FileLock(out / LOCK_FILE, timeout=0)
         try:
             lock.acquire()
         except Timeout:
@@ -83,11 +85,13 @@ def hold(out: Path) -> Iterator[None]:
                 f"{out}: {_holder(out)} is at work in this folder. Wait until it has ended, or "
                 "choose another --out."
             ) from None
+        HELD.add(place)
         holder = out / HOLDER_FILE
         try:
             holder.write_text(_this_process(), encoding="utf-8")
             yield
         finally:
+            HELD.discard(place)
             with contextlib.suppress(OSError):  # Windows removes no open file
                 holder.unlink()
                 (out / LOCK_FILE).unlink()
