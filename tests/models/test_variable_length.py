@@ -31,7 +31,8 @@ CHANNEL_ATTENTION = {
     "pooling": ["with_prefix", "segments"],
     "combination": ["concatenation", "learned"],
     "normalization": ["none", "l2", "softmax"],
-    "gate": ["residual"],
+    "scoring": ["direct"],
+    "gate": ["residual", "residual_sigmoid"],
 }
 CASES = [
     {},
