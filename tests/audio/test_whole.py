@@ -368,3 +368,43 @@ def test_while_an_mp3_is_read_others_may_print(encode_each, capfd):
     os.write(2, b"written\n")
     assert capfd.readouterr().err == "said\nwritten\n"
     assert sum(map(len, blocks)) == 2 * RATE - RATE // 10
+
+
+def damaged(content: bytes, rng: np.random.Generator) -> bytes:
+    """The content with some bytes flipped, cut off, cut out or put in."""
+    place, count = int(rng.integers(len(content))), int(rng.integers(1, 2000))
+    kind = rng.integers(6)
+    if kind == 0:
+        return content[:place]
+    if kind == 1:
+        return content[place:]
+    if kind == 2:
+        return content[:place] + rng.bytes(count) + content[place:]
+    if kind == 3:
+        return content[:place] + content[place + count :]
+    places = rng.integers(len(content) if kind == 4 else 100, size=8)
+    flipped = bytearray(content)
+    for place in places:
+        flipped[place] = rng.integers(256)
+    return bytes(flipped)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "AIFF", "CAF", "AU", "W64"])
+def test_what_is_damaged_anyhow_is_one_line_or_a_sound_quietly(encode_each, capfd, kind):
+    content, rng = encode_each(NOISE[:12000], RATE, kind), np.random.default_rng(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AudioWarning)
+        for _ in range(60):
+            try:
+                assert len(audio.load(damaged(content, rng), RATE)) < 100 * RATE
+            except AudioError as error:
+                assert "\n" not in str(error)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("position", [20, 28])
+def test_an_absurd_size_is_no_place_to_go_to(encode, position):
+    content = patched(encode(NOISE, RATE, "RF64"), position, (2**62).to_bytes(8, "little"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AudioWarning)
+        assert len(audio.load(content, RATE)) == pytest.approx(2 * RATE, abs=100)

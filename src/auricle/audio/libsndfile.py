@@ -146,7 +146,8 @@ def _open(source: OpenedAudio, link: Link) -> soundfile.SoundFile:
 
 def _open_with_libsndfile(source: OpenedAudio, file: Any) -> soundfile.SoundFile:
     try:
-        return _SequentialFile(file)
+        with _quiet(True):  # the first frames of an MP3 are decoded
+            return _SequentialFile(file)
     except soundfile.LibsndfileError as error:
         if error.code == UNKNOWN_FORMAT:
             raise AudioError(_not_a_sound(source)) from error
@@ -182,7 +183,7 @@ def _pieces_from(first: int, file: soundfile.SoundFile, name: str, link: Link) -
     if _header_seconds(file) is None:
         return without_first(_pieces(file, name, link), first)
     try:
-        with _quiet(file):
+        with _quiet(file.format == "MP3"):
             file.seek(min(first, file.frames))
     except soundfile.LibsndfileError as error:
         raise AudioError(
@@ -223,7 +224,7 @@ def _read(file: soundfile.SoundFile, size: int) -> tuple[Samples, bool]:
     # On an error soundfile does not return how much it had read; what is still NaN was not.
     piece: Samples = np.full((size, file.channels), np.nan, dtype=np.float32)
     try:
-        with _quiet(file):
+        with _quiet(file.format == "MP3"):
             return file.read(out=piece), True
     except soundfile.LibsndfileError:
         return piece[: _leading_numbers(piece)], False
@@ -274,7 +275,7 @@ def _stderr_files() -> tuple[ctypes.c_void_p, int, int] | None:
 
 
 @contextmanager
-def _quiet(file: soundfile.SoundFile) -> Iterator[None]:
+def _quiet(may_complain: bool) -> Iterator[None]:
     """A block in which libmpg123 does not complain of damaged frames, where the C library is glibc.
 
     libsndfile has no setting against it. Of the ways to stop it this one loses least:
@@ -282,7 +283,7 @@ def _quiet(file: soundfile.SoundFile) -> Iterator[None]:
     prints through `stderr` is not seen for those milliseconds.
     """
     global _num_quiet
-    files = _stderr_files() if file.format == "MP3" else None
+    files = _stderr_files() if may_complain else None
     if files is None:
         yield
         return

@@ -126,9 +126,9 @@ def links(source: OpenedAudio) -> list[Link]:
     return found or ([] if is_mpeg else [Link()])
 
 
-def nameless(stream: BinaryIO) -> "Spliced | BinaryIO":
+def nameless(stream: BinaryIO) -> Spliced:
     """The stream without a name, by whose suffix a decoder would guess a format."""
-    return Spliced(stream, [range(_size(stream))]) if hasattr(stream, "name") else stream
+    return Spliced(stream, [range(_size(stream))])
 
 
 def _size(stream: BinaryIO) -> int:
@@ -277,10 +277,12 @@ def _wav_link(stream: BinaryIO, wav: _Wav, part: range) -> Link:
 def _rest_of_wav(stream: BinaryIO, wav: _Wav, stop: int) -> int:
     """Bytes from where no chunk or tag follows the samples or the whole; 0 where all is known."""
     for position in (wav.data + wav.size, wav.end):
-        stream.seek(max(position, wav.data))
+        if not wav.data < position < stop:
+            continue
+        stream.seek(position)
         content = stream.read(LEAST_REST)
         is_sound = len(content) == LEAST_REST and not TAGS.match(content.lstrip(b"\0"))
-        if is_sound and any(content) and position > wav.data:
+        if is_sound and any(content):
             return stop - position
     return 0
 
