@@ -76,9 +76,8 @@ def test_where_no_file_can_be_used_nothing_is_written(embed, sounds, tmp_path):
     "name, message",
     [
         ("v.txt", "vectors are written as .parquet or .npy. Name such a file."),
-        ("absent/v.npy", "cannot be written (No such file or directory). Name another file."),
-        ("folder.npy", "cannot be written (Is a directory). Name another file."),
-        ("sounds/a.wav/v.npy", "cannot be written (Not a directory). Name another file."),
+        ("folder.npy", "cannot be written (Is a directory). Name another place."),
+        ("sounds/a.wav/v.npy", "cannot be written (File exists). Name another place."),
     ],
 )
 def test_an_impossible_place_is_refused_before_any_sound(embed, sounds, tmp_path, name, message):

@@ -1,9 +1,11 @@
 """`auricle` itself: its table of commands, and how errors and warnings are shown."""
 
+import itertools
 import shlex
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import typer
@@ -31,18 +33,23 @@ def test_help_lists_every_command_with_its_summary():
     result = CliRunner().invoke(main.app, ["--help"])
     assert result.exit_code == 0
     text = " ".join(result.stdout.split())
-    for command in main.COMMANDS:
+    for command in itertools.chain(*main.PANELS.values()):
         first_words = " ".join(command.__doc__.split()[:5])
         assert f"{command.__name__} {first_words}" in text
-    names = [command.__name__ for command in main.COMMANDS]
-    assert names == [
-        "predict", "train", "distill", "pretrain", "ablate", "tune", "evaluate", "compare", "probe",
-        "agree", "match", "average", "ensemble", "models", "describe", "convert", "prepare",
-        "statistics",
-    ]  # fmt: skip
+    assert [[command.__name__ for command in commands] for commands in main.PANELS.values()] == [
+        ["predict", "embed"],
+        ["train", "evaluate", "distill", "pretrain"],
+        ["prepare", "statistics"],
+        ["models", "describe", "convert", "average"],
+        ["compare", "probe", "agree", "match", "ensemble", "ablate", "tune"],
+    ]
+    places = [result.stdout.index(f"─ {panel} ─") for panel in main.PANELS]
+    assert places == sorted(places)
 
 
-@pytest.mark.parametrize("command", main.COMMANDS, ids=lambda command: command.__name__)
+@pytest.mark.parametrize(
+    "command", list(itertools.chain(*main.PANELS.values())), ids=lambda command: command.__name__
+)
 def test_the_help_of_every_command_shows_examples_that_are_valid(command):
     shown = CliRunner().invoke(main.app, [command.__name__, "--help"], env={"COLUMNS": "100"})
     lines = [line.strip() for line in shown.stdout.splitlines()]
@@ -125,3 +132,36 @@ def test_other_warnings_look_as_ever(failing):
         warnings.warn("old", FutureWarning, stacklevel=1)
 
     assert "FutureWarning: old" in CliRunner().invoke(failing(action), ["fail"]).stderr
+
+
+@pytest.mark.parametrize("words", [["models"], ["--help"], ["--version"]])
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize(
+    "redirection, reason",
+    [("> /dev/full", "No space left on device"), (">&-", "Bad file descriptor")],
+)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_output_that_takes_nothing_is_one_line(words, buffered, redirection, reason):
+    program = f"import sys; sys.argv[1:] = {words!r}; from auricle.cli.main import main; main()"
+    flag = "" if buffered else "-u"
+    command = f"{shlex.quote(sys.executable)} {flag} -c {shlex.quote(program)} {redirection}"
+    result = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (1, f"error: standard output: {reason}.\n")
+
+
+def test_what_the_system_refuses_is_one_line(failing, tmp_path):
+    def write():
+        (tmp_path / "file").write_text("")
+        (tmp_path / "file" / "in it").write_text("")
+
+    result = CliRunner().invoke(failing(write), ["fail"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"error: {tmp_path / 'file' / 'in it'}: Not a directory.\n"
+
+
+def test_a_file_of_ours_that_is_not_there_keeps_its_traceback(failing):
+    def fail():
+        raise FileNotFoundError(2, "No such file or directory", "ours")
+
+    result = CliRunner().invoke(failing(fail), ["fail"])
+    assert isinstance(result.exception, FileNotFoundError)

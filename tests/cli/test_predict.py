@@ -284,6 +284,16 @@ def test_several_recordings_do_not_go_into_one_picture(predict, sound, tmp_path)
     )
 
 
+@pytest.mark.parametrize("name", ["a.wav/out.png", "a.wav/plots"])
+def test_an_impossible_place_for_pictures_is_refused_first(predict, sound, tmp_path, name):
+    path = sound("a.wav")
+    result = predict(path, "--plot", tmp_path / name)
+    assert (result.exit_code, result.stdout) == (2, "")
+    [line] = result.stderr.splitlines()
+    assert line.startswith(f"error: --plot {tmp_path / name}")
+    assert line.endswith("). Name another place.")
+
+
 def start(*words: object, **options: object) -> subprocess.Popen:
     program = "from auricle.cli.main import main; main()"
     command = [sys.executable, "-c", program, "predict", *map(str, words)]

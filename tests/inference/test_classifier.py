@@ -46,6 +46,7 @@ def test_it_says_what_it_hears_and_knows(classifier, tiny_model):
     assert classifier.sample_rate == RATE
     assert classifier.window_seconds == pytest.approx((400 + 199 * 160 + 159) / RATE)
     assert auricle.Classifier is Classifier
+    assert {"Classifier", "load_model", "__version__"} <= set(dir(auricle))
     assert Classifier.from_pretrained(tiny_model, device="cpu").labels == classifier.labels
 
 
@@ -70,7 +71,9 @@ def test_a_file_its_bytes_an_open_file_and_its_samples_agree(classifier, noise, 
     expected = classifier.classify(noise, RATE)
     assert classifier.classify_file(noise_file) == expected
     assert classifier.classify_file(str(noise_file)) == expected
-    assert classifier.classify_file(noise_file.read_bytes()) == expected
+    content = noise_file.read_bytes()
+    for kind in (bytes, bytearray, memoryview):
+        assert classifier.classify_file(kind(content)) == expected
     with noise_file.open("rb") as file:
         assert classifier.classify_file(file) == expected
 
@@ -223,13 +226,18 @@ def test_what_is_no_waveform_is_led_to_where_it_belongs(classifier, tone):
     expected = "expected a waveform as a numpy array or a torch tensor, got "
     with pytest.raises(AudioError) as caught:
         classifier.classify("dog.wav", RATE)
-    assert str(caught.value) == f"{expected}str. A file is named to classify_file."
-    with pytest.raises(AudioError) as caught:
-        classifier.classify(tone[:1000].tolist(), RATE)
-    assert str(caught.value) == (
-        f"waveform 0: {expected}float. A list is one of waveforms: pass samples as "
-        "numpy.array(samples)."
-    )
+    assert str(caught.value) == f"{expected}str. A file is given to classify_file."
+    for samples, kind in ((tone[:1000].tolist(), "float"), ([tone[:9].tolist()] * 2, "list")):
+        with pytest.raises(AudioError) as caught:
+            classifier.classify(samples, RATE)
+        assert str(caught.value) == (
+            f"waveform 0: {expected}{kind}. Samples are passed as numpy.array(samples), several "
+            "waveforms as a list of these."
+        )
+
+
+def test_a_tuple_of_waveforms_is_answered_as_a_list_of_them(classifier, tone):
+    assert classifier.classify((tone, tone), RATE) == classifier.classify([tone, tone], RATE)
 
 
 def test_top_below_1_is_refused_before_the_file_is_opened(classifier, tone):

@@ -56,24 +56,27 @@ def test_the_caller_keeps_the_array(tone):
         (
             [0.0, 0.1],
             RATE,
-            "expected a waveform as a numpy array or a torch tensor, got list.",
+            "expected a waveform as a numpy array or a torch tensor, got list. Samples are passed as "
+            "numpy.array(samples), several waveforms as a list of these.",
         ),
         (
             np.zeros((2, 3, 4)),
             RATE,
-            "expected a waveform of shape (samples,) or (channels, samples), got (2, 3, 4).",
+            "expected a waveform of shape (samples,), (channels, samples) or (samples, channels), got "
+            "(2, 3, 4).",
         ),
         (
             torch.tensor(0.5),
             RATE,
-            "expected a waveform of shape (samples,) or (channels, samples), got ().",
+            "expected a waveform of shape (samples,), (channels, samples) or (samples, channels), got "
+            "().",
         ),
         (np.zeros(0), RATE, "the waveform is empty: its shape is (0,)."),
         (
-            torch.zeros(16_000, 2),
+            torch.zeros(160, 200),
             RATE,
-            "the waveform has more channels than samples: its shape is (16000, 2). It seems to be "
-            "(samples, channels); pass its transpose.",
+            "the waveform has the shape (160, 200), of which neither is a number of channels (up to "
+            "64). Pass (channels, samples) or (samples, channels); several waveforms as a list.",
         ),
         (
             np.zeros(9, dtype=np.int32),
@@ -145,3 +148,11 @@ def test_channels_that_cancel_give_the_loudest(tone, form):
 def test_half_precision_does_not_overflow():
     noise = torch.randn(2, 400_000, generator=torch.Generator().manual_seed(0))
     assert len(to_mono(noise.half(), RATE, RATE)) == 400_000  # without a warning
+
+
+def test_channels_may_come_first_or_last(tone):
+    stereo = torch.stack([tone, 0.5 * tone])
+    expected = to_mono(stereo, RATE, RATE)
+    assert torch.equal(to_mono(stereo.T, RATE, RATE), expected)
+    assert torch.equal(to_mono(stereo.T.numpy(), RATE, RATE), expected)
+    assert torch.equal(to_mono(tone[:, None], RATE, RATE), tone)

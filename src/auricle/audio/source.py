@@ -33,7 +33,7 @@ class Selected:
     channel: Channel
 
 
-Source = str | os.PathLike[str] | bytes | BinaryIO | Selected
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Selected
 
 STANDARD_INPUT = "-"  # as a path
 SOUND_SUFFIXES = frozenset(
@@ -84,7 +84,7 @@ def opened(source: Source) -> Iterator[OpenedAudio]:
     if isinstance(source, Selected):
         with opened(source.source) as file:
             yield replace(file, channel=source.channel)
-    elif isinstance(source, bytes):
+    elif isinstance(source, bytes | bytearray | memoryview):
         with io.BytesIO(source) as stream:
             yield _look_at("<bytes>", stream, path=None)
     elif isinstance(source, str | os.PathLike) and os.fspath(source) == STANDARD_INPUT:

@@ -38,7 +38,8 @@ def embed(
     selected = options.channel_of(channel)
     from auricle.inference import load_embedder, vectors  # here, so that --help does not wait
 
-    vectors.check_target(out)
+    vectors.check_kind(out)
+    output.check_writable("--out", out)
     engine = load_embedder(model, device)
     failures = output.Failures()
     sounds = output.find_sounds(files, failures)

@@ -1,10 +1,14 @@
 """`auricle`: the table of commands; a user's error becomes one line and exit code 2."""
 
+import contextlib
+import errno
 import inspect
+import io
+import os
 import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, TextIO
 
 import typer
@@ -32,31 +36,26 @@ from auricle.cli.train import train
 from auricle.cli.tune import tune
 from auricle.errors import AudioWarning, DataWarning, TrainingWarning, UserError, printable
 
-# A command has the name and docstring of its function. None imports torch before it runs.
-COMMANDS: tuple[Callable[..., None], ...] = (
-    predict,
-    embed,
-    train,
-    distill,
-    pretrain,
-    ablate,
-    tune,
-    evaluate,
-    compare,
-    probe,
-    agree,
-    match,
-    average,
-    ensemble,
-    models,
-    describe,
-    convert,
-    prepare,
-    statistics,
-)
+# Panels of --help, by what a person wants. A command has the name and docstring of its function.
+# None imports torch before it runs.
+PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Use": (predict, embed),
+    "Train": (train, evaluate, distill, pretrain),
+    "Data": (prepare, statistics),
+    "Models": (models, describe, convert, average),
+    "Research": (compare, probe, agree, match, ensemble, ablate, tune),
+}
 
 # Ours, as one line; others keep Python's form.
 SHOWN_WARNINGS = (AudioWarning, DataWarning, TrainingWarning)
+
+
+# What keeps a file from being written or read, and is no fault of ours.
+OF_THE_SYSTEM = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG}
+    | {errno.ENOTDIR, errno.EISDIR}
+)
+OUTPUT_FAILED = 1  # exit code, as for a reader that left
 
 
 class ReportingGroup(TyperGroup):
@@ -73,6 +72,36 @@ class ReportingGroup(TyperGroup):
             except UserError as error:
                 typer.echo(f"error: {error}", err=True)
                 raise typer.Exit(2) from error
+            except OSError as error:
+                if error.filename is None or error.errno not in OF_THE_SYSTEM:
+                    raise
+                typer.echo(f"error: {printable(str(error.filename))}: {error.strerror}.", err=True)
+                raise typer.Exit(2) from error
+
+
+class OutputError(Exception):
+    """Standard output does not take what is written: its disk is full, or it was closed."""
+
+
+class StandardOutput(io.TextIOWrapper):
+    """Standard output whose errors cannot be taken for those of other files."""
+
+    def write(self, text: str) -> int:
+        with self._failing():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with self._failing():
+            super().flush()
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # the reader has left: click ends quietly
+                raise
+            raise OutputError(error.strerror) from error
 
 
 def _show_warning(
@@ -121,13 +150,32 @@ def _unwrap(text: str) -> str:
     return re.sub(r"(?<!\n)\n(?!\n)", " ", text)
 
 
-for command in COMMANDS:
-    app.command(help=_unwrap(inspect.getdoc(command) or ""))(command)
+for panel, commands in PANELS.items():
+    for command in commands:
+        text = _unwrap(inspect.getdoc(command) or "")
+        app.command(help=text, rich_help_panel=panel)(command)
 
 
 def main() -> None:
     """Run the command that the process was started with."""
-    for stream in (sys.stdout, sys.stderr):
-        # A file name may hold bytes that are no text, and a terminal may lack a letter.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    app()
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # closed: no file opened later may take its number
+            os.open(os.devnull, os.O_RDONLY)
+    stdout: Any = sys.stdout  # None where it is closed
+    encoding = stdout.encoding if stdout else "utf-8"
+    buffer = stdout.detach() if stdout else io.BufferedWriter(io.FileIO(1, "w"))
+    # A file name may hold bytes that are no text, and a terminal may lack a letter.
+    sys.stdout = StandardOutput(buffer, encoding, "backslashreplace", None, buffer.isatty())
+    if sys.stderr:
+        sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except OutputError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what waits to be written goes nowhere
+        typer.echo(f"error: standard output: {error}.", err=True)
+        sys.exit(OUTPUT_FAILED)

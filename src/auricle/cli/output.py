@@ -1,6 +1,7 @@
 """What commands on sound files share: files in turn, failures, progress, bars on a terminal."""
 
 import contextlib
+import errno
 import os
 import sys
 import time
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from auricle.errors import UserError, printable
+from auricle.errors import ConfigError, UserError, printable
 
 if TYPE_CHECKING:
     from auricle.audio import Channel
@@ -72,6 +73,25 @@ def find_sounds(files: list[Path], failures: Failures) -> list[Path]:
         with failures.reported(given):
             sounds += audio.find_sounds([given], warn_skipped=True)
     return sounds
+
+
+def check_writable(option: str, path: Path) -> None:
+    """Refuse a file that cannot be written before any sound is opened; make its folder.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    trial = path.with_name(f".{path.name}.trial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        trial.touch()
+        trial.unlink()
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    except OSError as error:
+        raise ConfigError(
+            f"{option} {path}: cannot be written ({error.strerror}). Name another place."
+        ) from error
 
 
 def segments(

@@ -143,6 +143,7 @@ def _choose_pictures(plot: Path | None, sounds: list[Path]) -> dict[Path, Path]:
     from auricle.inference import plot as plotting
 
     plotting.check_installed()
+    output.check_writable("--plot", plot if plot.suffix else plot / "picture.png")
     if not plot.suffix:
         return _name_pictures(plot, sounds)
     if len(sounds) > 1:

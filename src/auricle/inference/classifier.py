@@ -142,14 +142,15 @@ class Classifier:
         """The `top` best labels of a waveform, best first; for a list of waveforms a list of those.
 
         Args:
-            waveform: numpy array or tensor, `(S,)` or `(channels, S)`; floating point with full
-                scale at +-1, or int16. A list may hold different lengths.
+            waveform: numpy array or tensor, `(S,)`, `(channels, S)` or `(S, channels)`; floating
+                point with full scale at +-1, or int16. A list or tuple of them may hold
+                different lengths.
             sample_rate: of the waveform, in Hz.
 
         Raises:
             AudioError: a waveform of another form, without samples, too short, or not finite.
         """
-        if isinstance(waveform, list):
+        if isinstance(waveform, list | tuple):
             return [answer.best for answer in self.recognise(waveform, sample_rate, top)]
         return self.recognise(waveform, sample_rate, top).best
 
@@ -166,7 +167,7 @@ class Classifier:
         check_top(top)
         found = self._run(self.engine.score, self._prepared(waveform, sample_rate))
         answers = [self.interpret(self.whole(segments), top) for segments in found]
-        return answers if isinstance(waveform, list) else answers[0]
+        return answers if isinstance(waveform, list | tuple) else answers[0]
 
     def embed(self, waveform: Waveform | list[Waveform], sample_rate: int) -> Tensor:
         """What the model's head reads, `(D,)`, or `(B, D)` for a list; of windows their mean.
@@ -175,7 +176,7 @@ class Classifier:
         """
         found = self._run(self.engine.embed, self._prepared(waveform, sample_rate))
         rows = [windows.join(segments).values for segments in found]
-        if not isinstance(waveform, list):
+        if not isinstance(waveform, list | tuple):
             return rows[0]
         return torch.stack(rows) if rows else torch.empty(0, 0)
 
@@ -293,7 +294,7 @@ class Classifier:
             yield found
 
     def _prepared(self, waveform: Waveform | list[Waveform], sample_rate: int) -> list[Recording]:
-        if not isinstance(waveform, list):
+        if not isinstance(waveform, list | tuple):
             return [[to_mono(waveform, sample_rate, self.sample_rate)]]
         recordings: list[Recording] = []
         for index, each in enumerate(waveform):

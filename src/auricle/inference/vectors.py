@@ -22,11 +22,11 @@ ROWS_AT_ONCE = 4096  # of a Parquet row group: bounds the memory
 Row: TypeAlias = tuple[str, float, float, Tensor]  # file, start and end in seconds, vector (D,)
 
 
-def check_target(out: Path) -> None:
-    """Refuse a file that cannot be written, before hours of work.
+def check_kind(out: Path) -> None:
+    """Refuse a kind of file that cannot be written, before hours of work.
 
     Raises:
-        ConfigError: its kind is unknown, or its folder is not there or may not be written to.
+        ConfigError: its kind is unknown.
         MissingExtraError: Parquet, and pyarrow is not installed.
     """
     if out.suffix not in (*PARQUET_SUFFIXES, ".npy"):
@@ -35,12 +35,6 @@ def check_target(out: Path) -> None:
         )
     if out.suffix in PARQUET_SUFFIXES:
         require("pyarrow.parquet", "train", "writing Parquet")
-    part = out.with_name(f".{out.name}.try")
-    with _writing(out):
-        if out.is_dir():
-            raise IsADirectoryError(21, "Is a directory")
-        part.touch()
-        part.unlink()
 
 
 def write(rows: Iterable[Row], out: Path) -> int:
@@ -106,5 +100,5 @@ def _writing(out: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ConfigError(
-            f"--out {out}: cannot be written ({error.strerror}). Name another file."
+            f"--out {out}: cannot be written ({error.strerror}). Name another place."
         ) from error

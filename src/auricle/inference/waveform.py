@@ -13,6 +13,7 @@ from auricle.errors import AudioError
 Waveform: TypeAlias = np.ndarray | Tensor
 
 INT16_FULL_SCALE = 32_768
+MOST_CHANNELS = 64
 SUBJECT = "the waveform"  # of messages
 
 
@@ -20,7 +21,8 @@ def to_mono(waveform: Waveform, sample_rate: int, wanted_rate: int) -> Tensor:
     """A copy of `waveform` as float32 samples `(S,)`, mono, at `wanted_rate` Hz.
 
     Args:
-        waveform: `(S,)` or `(channels, S)`; floating point with full scale at +-1, or int16.
+        waveform: `(S,)`, `(channels, S)` or `(S, channels)`, where the shorter of the two is the
+            channels, up to 64; floating point with full scale at +-1, or int16.
 
     Raises:
         AudioError: another shape or type, no samples, samples that `audio.check_samples`
@@ -33,6 +35,7 @@ def to_mono(waveform: Waveform, sample_rate: int, wanted_rate: int) -> Tensor:
         )
     samples = _to_float(_to_array(waveform))
     _check_shape(samples)
+    samples = _channels_first(samples)
     if audio.check_samples(samples.T, SUBJECT):
         audio.warn_integers(SUBJECT)
     mono = _mean(samples) if samples.ndim == 2 else samples
@@ -60,10 +63,10 @@ def _to_array(waveform: Waveform) -> np.ndarray:
     if isinstance(waveform, np.ndarray):
         return waveform
     hint = ""
-    if isinstance(waveform, str | PathLike):
-        hint = " A file is named to classify_file."
-    elif isinstance(waveform, int | float):
-        hint = " A list is one of waveforms: pass samples as numpy.array(samples)."
+    if isinstance(waveform, str | bytes | bytearray | memoryview | PathLike):
+        hint = " A file is given to classify_file."
+    elif isinstance(waveform, int | float | list | tuple):
+        hint = " Samples are passed as numpy.array(samples), several waveforms as a list of these."
     raise AudioError(
         "expected a waveform as a numpy array or a torch tensor, got "
         f"{type(waveform).__name__}.{hint}"
@@ -85,12 +88,27 @@ def _to_float(samples: np.ndarray) -> np.ndarray:
 def _check_shape(samples: np.ndarray) -> None:
     if samples.ndim not in (1, 2):
         raise AudioError(
-            f"expected a waveform of shape (samples,) or (channels, samples), got {samples.shape}."
+            f"expected a waveform of shape (samples,), (channels, samples) or (samples, channels), got {samples.shape}."
         )
     if samples.size == 0:
         raise AudioError(f"the waveform is empty: its shape is {samples.shape}.")
-    if samples.ndim == 2 and samples.shape[0] > samples.shape[1]:
-        raise AudioError(
-            f"the waveform has more channels than samples: its shape is {samples.shape}. It seems "
-            "to be (samples, channels); pass its transpose."
-        )
+
+
+def _channels_first(samples: np.ndarray) -> np.ndarray:
+    """`(channels, S)` of what may be `(S, channels)`, which soundfile gives.
+
+    Raises:
+        AudioError: it could be either, or has more channels than a recording.
+    """
+    if samples.ndim == 1:
+        return samples
+    first, second = samples.shape
+    if first <= second and first <= MOST_CHANNELS:
+        return samples
+    if second < first and second <= MOST_CHANNELS:
+        return samples.T
+    raise AudioError(
+        f"the waveform has the shape {samples.shape}, of which neither is a number of channels "
+        f"(up to {MOST_CHANNELS}). Pass (channels, samples) or (samples, channels); several "
+        "waveforms as a list."
+    )
