@@ -56,27 +56,28 @@ def test_the_caller_keeps_the_array(tone):
         (
             [0.0, 0.1],
             RATE,
-            "expected a waveform as a numpy array or a torch tensor, got list. Samples are passed as "
-            "numpy.array(samples), several waveforms as a list of these.",
+            "expected a waveform as a numpy array or a torch tensor, got list. Samples are "
+            "passed as numpy.array(samples), several waveforms as a list of these.",
         ),
         (
             np.zeros((2, 3, 4)),
             RATE,
-            "expected a waveform of shape (samples,), (channels, samples) or (samples, channels), got "
-            "(2, 3, 4).",
+            "expected a waveform of shape (samples,), (channels, samples) or (samples, channels), "
+            "got (2, 3, 4).",
         ),
         (
             torch.tensor(0.5),
             RATE,
-            "expected a waveform of shape (samples,), (channels, samples) or (samples, channels), got "
-            "().",
+            "expected a waveform of shape (samples,), (channels, samples) or (samples, channels), "
+            "got ().",
         ),
         (np.zeros(0), RATE, "the waveform is empty: its shape is (0,)."),
         (
             torch.zeros(160, 200),
             RATE,
-            "the waveform has the shape (160, 200), of which neither is a number of channels (up to "
-            "64). Pass (channels, samples) or (samples, channels); several waveforms as a list.",
+            "the waveform has the shape (160, 200), of which neither is a number of channels "
+            "(up to 64). Pass (channels, samples) or (samples, channels); several waveforms as a "
+            "list.",
         ),
         (
             np.zeros(9, dtype=np.int32),

@@ -88,7 +88,8 @@ def _to_float(samples: np.ndarray) -> np.ndarray:
 def _check_shape(samples: np.ndarray) -> None:
     if samples.ndim not in (1, 2):
         raise AudioError(
-            f"expected a waveform of shape (samples,), (channels, samples) or (samples, channels), got {samples.shape}."
+            "expected a waveform of shape (samples,), (channels, samples) or (samples, channels), "
+            f"got {samples.shape}."
         )
     if samples.size == 0:
         raise AudioError(f"the waveform is empty: its shape is {samples.shape}.")
