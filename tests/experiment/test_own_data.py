@@ -3,9 +3,11 @@
 import warnings
 
 import pytest
+import yaml
 
 from auricle.errors import DataError, DataWarning, UserError
-from auricle.experiment import recipe_for_folder
+from auricle.experiment import read_recipe, recipe_for_folder, run
+from auricle.experiment.own_data import print_splits
 
 
 @pytest.fixture
@@ -16,6 +18,7 @@ def sides(noise_clips, tiny_model):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataWarning)  # of labels with few clips
             found = recipe_for_folder(noise_clips(split=splits), str(tiny_model), list(words))
+        print_splits(found)
         return tuple(
             [int(clip.path.stem) for clip in side.clips] for side in (found.train, found.validation)
         )
@@ -81,3 +84,25 @@ def test_a_label_that_no_clip_to_train_on_has_is_named(noise_clips, tiny_model):
     assert [str(each.message) for each in warned] == [
         f"{table}: no clip to train on has these labels, which others have: late, new."
     ]
+
+
+def test_a_run_of_any_recipe_says_how_many_clips_each_split_has(noise_clips, tmp_path, capsys):
+    table = noise_clips(split=["train"] * 4 + ["val"] * 2 + ["test", ""])
+    values = {
+        "data": {"source": str(table), "train_split": "train", "workers": 0},
+        "front_end": {"num_mels": 16},
+        "model": {"name": "ast", "max_frames": 32, "width": 8, "depth": 1, "num_heads": 2},
+        "training": {
+            "epochs": 1,
+            "batch_size": 2,
+            "loss": "ce",
+            "optimizer": {"learning_rate": 1e-3},
+        },
+    }
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(values))
+    run(read_recipe(str(path), []), tmp_path / "run")
+    assert capsys.readouterr().err.splitlines()[0] == (
+        f"{table}: clips by split: train 4, validation 2, test 1, no split 1; not used: "
+        "validation, test, no split."
+    )

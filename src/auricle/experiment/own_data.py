@@ -51,9 +51,7 @@ def recipe_for_folder(source: Path, model: str, overrides: list[str] | None = No
     }
     where = f"--data {source}"
     recipe = recipe_from(config.override(values, overrides or []), where)
-    prepared = prepare(recipe, where, sources)
-    _tell_clips(recipe, manifest)
-    return prepared
+    return prepare(recipe, where, sources)
 
 
 def recipe_for_sounds(
@@ -83,7 +81,6 @@ def _adapted(recipe: Recipe, manifest: Manifest) -> Recipe:
     if training.sampling in WEIGHTS and not all(manifest.label_sets):
         _tell(recipe, f"clips without labels: all are drawn alike, not by {training.sampling}.")
         training = training.model_copy(update={"sampling": "shuffle"})
-    _tell_clips(recipe, manifest)
     return recipe.model_copy(update={"data": settings, "training": training})
 
 
@@ -91,8 +88,9 @@ def _tell(recipe: Recipe, text: str) -> None:
     print(printable(f"{recipe.data.source}: {text}"), file=sys.stderr)
 
 
-def _tell_clips(recipe: Recipe, manifest: Manifest) -> None:
-    """Print how many clips each split has, and which of them the recipe leaves out."""
+def print_splits(prepared: Prepared) -> None:
+    """Print how many clips each split has, if there are any, and which the recipe leaves out."""
+    recipe, manifest = prepared.recipe, prepared.manifest
     settings, counts = recipe.data, manifest.split_counts
     used = {settings.train_split, settings.validation_split, test_split(recipe)} - {None}
     if settings.train_split is None:

@@ -18,6 +18,7 @@ from auricle.errors import ConfigError
 from auricle.experiment import folder
 from auricle.experiment.folder import RECIPE_FILE
 from auricle.experiment.loaders import loader_specs
+from auricle.experiment.own_data import print_splits
 from auricle.experiment.prepared import Prepared
 from auricle.experiment.pretraining import build_pretraining
 from auricle.experiment.read import SECTIONS
@@ -86,6 +87,7 @@ def _train(prepared: Prepared, out: Path, resumes: bool, machine: Machine) -> Re
     parts = _build(prepared)
     if writes:
         _make_ready(out, recipe, parts.checkpoint, resumes)
+        print_splits(prepared)
     history = History(out, parts.step.best_by, partial(_save, parts), resumes)
     specs = loader_specs(prepared, parts.checkpoint, machine)
     fit.fit(parts.step, specs, recipe.training, history, recipe.seed, machine)
