@@ -22,9 +22,9 @@ from auricle.errors import AudioError
 LOWEST_RATE = 1_000  # Hz
 HIGHEST_RATE = 1_000_000  # Hz; bat detectors record at 500 kHz, beyond 1 MHz headers are damaged
 
-OTHER_CODEC = re.compile(
-    "unsupported encoding|unimplemented|Malformed 'fmt '"
-)  # libsndfile's words
+# libsndfile's words for a codec that it lacks; the last ones are those for some of WAV, too
+OTHER_CODEC = re.compile("unsupported encoding|unimplemented")
+PERHAPS_OTHER_CODEC = re.compile("unsupported encoding|unimplemented|Malformed 'fmt '")
 
 
 def load(source: Source, sample_rate: int) -> Tensor:
@@ -180,13 +180,14 @@ def _chosen(file: OpenedAudio, start: float, stack: ExitStack) -> Decoder:
     try:
         return stack.enter_context(libsndfile.decode(file, start, rescue))
     except AudioError as error:
-        is_damaged = not OTHER_CODEC.search(str(error))
+        refusal, reason = error, str(error)
+        is_known = other is not None
         other = other or media.container_inside(file.stream)
-        if other is None or (other in media.OTHERS and not media.is_installed()):
+        is_readable = media.is_installed() or not is_known or OTHER_CODEC.search(reason)
+        if other is None or not is_readable:
             raise
-        refusal = error
     try:
-        is_damaged = is_damaged and other in media.OTHERS
+        is_damaged = is_known and not PERHAPS_OTHER_CODEC.search(reason)
         return stack.enter_context(media.decode(file, other, start, is_damaged))
     except AudioError:
         raise refusal from None
