@@ -27,7 +27,7 @@ import numpy as np
 
 from auricle import audio
 from auricle.config import label_text
-from auricle.data.clips import Clip, Clips, group_of
+from auricle.data.clips import Clip, Clips
 from auricle.data.columns import NOTHING, Integers
 from auricle.data.files import SHARD_INDEX, SHARD_MANIFEST, check_files, check_no_shards
 from auricle.data.reading import (
@@ -37,7 +37,6 @@ from auricle.data.reading import (
     VALIDATION,
     check_targets,
     clips_of,
-    parse_fold,
     split_name,
     warn,
     warn_of_spellings,
@@ -50,18 +49,6 @@ PATH = "path"
 REQUIRED = (PATH, "labels")
 IN_SHARDS = ("shard", "offset", "size", "source")
 COLUMNS = (*REQUIRED, "split", "fold", "group", "soft_targets", *IN_SHARDS)
-
-__all__ = [
-    "Clip",
-    "Manifest",
-    "check_files",
-    "check_labels",
-    "group_of",
-    "leaks",
-    "parse_fold",
-    "read",
-    "write",
-]
 
 
 @dataclass(frozen=True)

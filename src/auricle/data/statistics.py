@@ -14,7 +14,8 @@ import torch
 
 from auricle import audio, features
 from auricle.config import parse_json, to_json
-from auricle.data.manifest import Clip, Manifest
+from auricle.data.clips import Clip
+from auricle.data.manifest import Manifest
 from auricle.data.reading import split_name
 from auricle.errors import AudioError, DataError
 from auricle.features import Filterbank, FilterbankConfig, Statistics

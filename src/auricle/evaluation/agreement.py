@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from auricle.data import Clip, Manifest
-from auricle.data.manifest import group_of
+from auricle.data.clips import group_of
 from auricle.errors import NAMES_SHOWN, CheckpointError, DataError
 from auricle.evaluation.bootstrap import (
     WeightedRanking,

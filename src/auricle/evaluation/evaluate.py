@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from auricle.data import Clip, Manifest, trained_on
-from auricle.data.manifest import group_of
+from auricle.data.clips import group_of
 from auricle.errors import NAMES_SHOWN, DataError, DataWarning, unknown_name
 from auricle.evaluation import bootstrap
 from auricle.evaluation.bootstrap import (

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from auricle.config import Settings
 from auricle.data import Manifest
-from auricle.data.manifest import group_of
+from auricle.data.clips import group_of
 from auricle.evaluation import linear
 from auricle.evaluation.bootstrap import WeightedRanking, number_groups
 from auricle.evaluation.division import Division, divide, in_use

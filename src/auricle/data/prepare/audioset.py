@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from auricle import audio
-from auricle.data.manifest import Clip, Manifest
+from auricle.data.clips import Clip
+from auricle.data.manifest import Manifest
 from auricle.data.prepare.listing import Listing, Request
 from auricle.data.table import read_rows
 from auricle.errors import DataError, unknown_name

@@ -18,9 +18,10 @@ an uploader, where the metadata is there.
 from pathlib import Path
 
 from auricle.config import parse_json
-from auricle.data.manifest import Clip, Manifest, parse_fold
+from auricle.data.clips import Clip
+from auricle.data.manifest import Manifest
 from auricle.data.prepare.listing import Listing, Request, find_root
-from auricle.data.reading import parse_split
+from auricle.data.reading import parse_fold, parse_split
 from auricle.data.table import read_rows
 from auricle.errors import DataError
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from auricle import audio
 from auricle.config import label_text, parse_json
-from auricle.data.manifest import Clip, Manifest, read
+from auricle.data.clips import Clip
+from auricle.data.manifest import Manifest, read
 from auricle.data.prepare.listing import Listing, Request
 from auricle.data.reading import SPLIT_NAMES, native_path, parse_fold, parse_split
 from auricle.data.table import PARQUET_SUFFIXES, read_parquet, read_rows

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from auricle.data.clips import Clip
 from auricle.data.files import SHARD_INDEX, SHARD_MANIFEST
-from auricle.data.manifest import Clip, Manifest
+from auricle.data.manifest import Manifest
 from auricle.errors import DataError
 
 

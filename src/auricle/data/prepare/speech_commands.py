@@ -30,7 +30,8 @@ import torch
 from torch import Tensor
 
 from auricle import audio
-from auricle.data.manifest import Clip, Manifest
+from auricle.data.clips import Clip
+from auricle.data.manifest import Manifest
 from auricle.data.prepare.listing import Listing, Request, find_root
 from auricle.data.reading import parse_split
 from auricle.data.table import read_rows
