@@ -46,7 +46,7 @@ LEAST_CHANGE = 0.15  # deviation of the levels (natural logarithm of power): a s
 # Correlation of the levels of one recording, and by how much it may be less without the largest
 # component. Of copies it is 0.75 and more with and without it; of strangers without it 0.3 at most.
 SAME, DETAIL = 0.7, 0.15
-BLOCK = 4096  # descriptions that are compared with all others at once
+TILE = 512, 4096  # descriptions of either side that are compared at once: what a cache holds
 TWIN = 0.99  # correlation of coarse pictures of two clips that start together
 
 
@@ -102,15 +102,16 @@ class Fingerprints:
         ours, theirs = self._owners(), others._owners()
         if not len(ours) or not len(theirs):
             return
-        descriptions = np.concatenate(others.descriptions).T
-        mine = np.concatenate(self.descriptions)
-        for start in range(0, len(ours), BLOCK):
-            products = mine[start : start + BLOCK] @ descriptions
-            rows, columns = np.nonzero(products > ALIKE)
-            candidates = ours[start + rows], theirs[columns]
-            chosen = candidates[0] < candidates[1] if others is self else slice(None)
-            keys = np.stack([*candidates, start + rows, columns], axis=1)[chosen]
-            yield from self._confirmed(keys, products[rows, columns][chosen], others)
+        seen: set[tuple[int, int]] = set()
+        for rows, columns, products in _candidates(
+            np.concatenate(self.descriptions), np.concatenate(others.descriptions)
+        ):
+            keys = np.stack([ours[rows], theirs[columns], rows, columns], axis=1)
+            chosen = keys[:, 0] < keys[:, 1] if others is self else slice(None)
+            for first, second, alike in self._confirmed(keys[chosen], products[chosen], others):
+                if (first, second) not in seen:
+                    seen.add((first, second))
+                    yield first, second, alike
 
     def _owners(self) -> NDArray[np.int64]:
         return np.repeat(np.arange(len(self.onsets)), [len(each) for each in self.onsets])
@@ -134,6 +135,21 @@ class Fingerprints:
             if alike > SAME:
                 done = True
                 yield first, second, alike
+
+
+def _candidates(
+    ours: NDArray[np.float32], theirs: NDArray[np.float32]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]]:
+    """Pairs of descriptions that are alike: rows of either side, and their products."""
+    for start in range(0, len(ours), TILE[0]):
+        found = []
+        for other in range(0, len(theirs), TILE[1]):
+            products = ours[start : start + TILE[0]] @ theirs[other : other + TILE[1]].T
+            places = np.flatnonzero(products.ravel() > ALIKE)
+            rows, columns = np.divmod(places, products.shape[1])
+            found.append((start + rows, other + columns, products.ravel()[places]))
+        rows, columns, products = (np.concatenate(part) for part in zip(*found, strict=True))
+        yield rows, columns, products
 
 
 class Recordings:
