@@ -5,7 +5,7 @@ from auricle.progress import counted
 
 
 def test_what_is_counted_says_how_far_it_has_come(monkeypatch, capsys):
-    now = iter([100.0, 100.0, 130.0, 160.0, 190.0, 220.0])
+    now = iter([100.0, 130.0, 160.0, 190.0, 220.0, 250.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(now))
     assert list(counted("abcde", "clips measured")) == list("abcde")
     assert capsys.readouterr().err.splitlines() == [

@@ -270,3 +270,12 @@ def test_a_full_disk_leaves_no_half_of_the_scores(manifest, tmp_path, monkeypatc
     with pytest.raises(OSError, match="No space left"):
         score(asked, folder)
     assert not (folder / "scores.json").exists()
+
+
+def test_damaged_scores_are_one_line(manifest, tmp_path):
+    (tmp_path / "scores.json").write_text('{"checkpoint"')
+    with pytest.raises(ConfigError) as caught:
+        score(recipe(manifest, SPLITS), tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / 'scores.json'}: not readable as the scores ")
+    assert str(caught.value).endswith("Remove it: the run is scored again.")
+    assert "\n" not in str(caught.value)

@@ -181,3 +181,13 @@ def test_fold_zero_validates_a_search(search_file, tmp_path):
     base = RECIPE.replace("train_split: train, validation_split: test", "fold: 0")
     (tmp_path / "base.yaml").write_text(base)
     assert read_search(search_file).config.trials == 3
+
+
+def test_a_damaged_journal_is_one_line(search_file, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "study.log").write_text('{"op_code": 0, \n{}\n')
+    with pytest.raises(ConfigError) as caught:
+        tune(read_search(search_file), out)
+    assert str(caught.value).startswith(f"{out / 'study.log'}: not readable as the journal of a ")
+    assert "\n" not in str(caught.value)

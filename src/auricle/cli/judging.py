@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from auricle.progress import MinuteLines
+
 if TYPE_CHECKING:
     from auricle.data import Manifest
     from auricle.evaluation import Evaluation, Failure
@@ -56,9 +58,12 @@ def clips_asked_for(
 
 @contextlib.contextmanager
 def counting(total: int) -> Iterator[Callable[[int], object]]:
-    """A bar on a terminal's stderr while the block runs; call what it gives with clips done."""
+    """A bar on a terminal's stderr while the block runs; call what it gives with clips done.
+
+    Elsewhere it prints a line a minute.
+    """
     if not sys.stderr.isatty():
-        yield lambda num_clips: None
+        yield MinuteLines(total, "clips")
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn

@@ -12,6 +12,7 @@ from auricle.inference import TorchEngine
 from auricle.models import PatchTransformer
 from auricle.models.decoders import TransformerDecoderConfig
 from auricle.models.patch_masks import num_visible
+from auricle.progress import MinuteLines
 from auricle.training import Pretraining, PretrainingConfig, ProbeDataConfig, build_objective
 from auricle.training.machine import is_first
 
@@ -115,7 +116,8 @@ class _Probe:
         from auricle import evaluation
 
         engine = TorchEngine(self.trained, str(next(self.trained.model.parameters()).device))
-        found = evaluation.probe(engine, self.manifest, self.splits)
+        lines = MinuteLines(len(self.manifest.clips), "clips of the probe embedded")
+        found = evaluation.probe(engine, self.manifest, self.splits, progress=lines)
         self._report(found.linear.failures)
         return {
             "linear": found.linear.metrics[found.metric],

@@ -14,6 +14,7 @@ from auricle.experiment.folder import RESULT_FILE, SCORES_FILE
 from auricle.experiment.prepared import Prepared
 from auricle.experiment.recipe import Recipe, TrainRecipe
 from auricle.inference import Classifier
+from auricle.progress import MinuteLines
 from auricle.training.history import Record
 
 
@@ -87,7 +88,8 @@ def score(prepared: Prepared, folder: Path) -> Scores:
     name, clips_of, manifest = kept_from_training(prepared)
     if (folder / "average").exists():  # an early stop may come before the epochs to average
         name = "average"
-    evaluation = evaluate(Classifier.load(str(folder / name)), manifest)
+    lines = MinuteLines(len(manifest.clips), f"clips of {clips_of} scored")
+    evaluation = evaluate(Classifier.load(str(folder / name)), manifest, progress=lines)
     chosen = evaluation.chosen
     names = [clip.name_in(manifest.source) for clip in evaluation.clips]
     scores = Scores(

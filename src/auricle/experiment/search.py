@@ -165,12 +165,18 @@ def _trials(optuna: Any, search: Search, out: Path, machine: Machine | None) -> 
 
 def _open_study(optuna: Any, search: Search, out: Path) -> Any:
     backend = optuna.storages.journal.JournalFileBackend(str(out / STUDY_FILE))
-    study = optuna.create_study(
-        storage=optuna.storages.JournalStorage(backend),
-        study_name="auricle",
-        direction="maximize",
-        load_if_exists=True,
-    )
+    try:
+        study = optuna.create_study(
+            storage=optuna.storages.JournalStorage(backend),
+            study_name="auricle",
+            direction="maximize",
+            load_if_exists=True,
+        )
+    except (ValueError, KeyError, TypeError) as error:  # what a damaged line comes to
+        raise ConfigError(
+            f"{out / STUDY_FILE}: not readable as the journal of a search ({error}). Choose "
+            "another --out, or remove the folder to begin again."
+        ) from error
     # A search that goes on must not draw the same settings again.
     seed = search.config.seed + len(study.trials)
     study.sampler = optuna.samplers.TPESampler(seed=seed)
