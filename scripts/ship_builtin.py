@@ -22,6 +22,7 @@ from model_card import fill, measure_speed
 
 from auricle import checkpoint
 from auricle.checkpoint import Checkpoint
+from auricle.data import TRAINED_ON
 
 PROJECT = Path(__file__).parents[1]
 BUILTIN = PROJECT / "src" / "auricle" / "builtin"
@@ -311,7 +312,11 @@ def describe(name: str, facts: Facts) -> None:
 
 def update_config(model: Checkpoint, facts: Facts, speed: dict[str, Any]) -> None:
     """Put what is told of a model into its configuration."""
-    provenance = json.loads(without_places(json.dumps(model.config.provenance)))
+    known = model.config.provenance
+    provenance = {key: value for key, value in known.items() if key != TRAINED_ON}
+    provenance = json.loads(without_places(json.dumps(provenance)))
+    if TRAINED_ON in known:  # its letters may look like a path
+        provenance[TRAINED_ON] = known[TRAINED_ON]
     started = "fresh ones, through the stages of the command"
     provenance |= {"data": facts.data, "initial_weights": started}
     for part in (provenance, *(provenance.get(name, {}) for name in ("matched", "thresholds"))):

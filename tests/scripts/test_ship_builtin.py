@@ -118,3 +118,12 @@ def test_an_unknown_model_is_named(script, monkeypatch, capsys):
         script.main()
     refusal = "unknown model 'esc1O'. Known: esc10, keywords, tagger, tagger_tiny."
     assert refusal in capsys.readouterr().err
+
+
+def test_the_clips_that_a_model_was_trained_on_are_no_path_to_be_cut(script, tiny_model):
+    """The hashes of their names hold slashes."""
+    model = checkpoint.load(tiny_model)
+    names = [{"clips": 9, "names": 9, "smallest": "AbC/def/ghi/JKL+"}]
+    model.config.provenance["trained_on"] = names
+    script.update_config(model, script.esc10(), SPEED)
+    assert model.config.provenance["trained_on"] == names
