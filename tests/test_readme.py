@@ -20,9 +20,12 @@ def blocks(language: str) -> list[str]:
 
 
 def commands() -> list[str]:
-    lines = [line for block in blocks("console") for line in block.splitlines()]
-    shown = [line.removeprefix("$ ").split("  #")[0] for line in lines if line.startswith("$ ")]
-    return [line for line in shown if not line.startswith(SET_UP)]
+    """What stands behind `$` in a block, and in the right column of the table of commands."""
+    found = re.findall(
+        r"^\$ (.*?)(?:  #.*)?$|^\| .* \| `(auricle .*)` \|$", README, flags=re.MULTILINE
+    )
+    lines = [(typed or of_table).strip() for typed, of_table in found]
+    return [line for line in lines if not line.startswith(SET_UP)]
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +61,13 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess:
 def test_the_commands_are_found():
     assert any(command.startswith("auricle predict") for command in commands())
     assert any(command.startswith("auricle train") for command in commands())
+    assert "auricle models" in commands()  # of the table
+    assert 12 <= len(commands()) <= 30
+
+
+def test_the_table_of_claims_is_short():
+    table = README.partition("| claim |")[2].partition("\n\n")[0]
+    assert 6 <= len(table.splitlines()) - 2 <= 9
 
 
 @pytest.mark.slow
@@ -77,6 +87,8 @@ def test_the_python_example_runs(folder):
 
 
 def test_every_link_within_the_project_leads_somewhere():
-    links = re.findall(r"\]\((?!https?://)([^)#]+)", README)
-    assert links
-    assert [link for link in links if not (PROJECT / link).exists()] == []
+    pages = [*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md")]
+    assert len(pages) > 10
+    for page in pages:
+        links = re.findall(r"\]\((?!https?://)([^)#\s]+)", page.read_text(encoding="utf-8"))
+        assert [link for link in links if not (page.parent / link).exists()] == [], page
