@@ -119,6 +119,18 @@ def test_what_cannot_be_divided_is_refused_before_a_sound_is_heard(embedder, ton
     assert embedder.lengths == []
 
 
+def test_a_folder_without_folds_and_splits_is_drawn_into_folds(embedder, tmp_path):
+    write_tones(tmp_path)
+    for index in range(24):
+        folder = tmp_path / "sounds" / list(PITCHES)[index % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"{index}.wav").rename(folder / f"{index}.wav")
+    found = probe(embedder, data.read(tmp_path / "sounds"))
+    assert [part.name for part in found.parts] == [f"fold {number}" for number in range(1, 6)]
+    assert len(found.linear.clips) == 24
+    assert found.linear.metrics["accuracy"] == 1.0
+
+
 def test_the_nearest_neighbours_vote_by_their_likeness():
     known = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [-1.0, 0.0]]).double()
     targets = torch.tensor([[1, 0], [0, 1], [1, 1], [0, 1]])

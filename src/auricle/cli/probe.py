@@ -45,7 +45,8 @@ def probe(  # noqa: PLR0913 - one parameter for each option
     """Train a linear classifier on a model's embeddings, and ask their nearest neighbours.
 
     The model itself stays as it is, and needs no labels. Data with folds is judged fold by fold,
-    each time learning from the others; other data by its splits train and test. Prints the accuracy
+    each time learning from the others; other data by its splits train and test; a folder that has
+    neither by five folds that are drawn from it. Prints the accuracy
     (of clips with several labels, the mAP) with its 95 % interval. A clip that cannot be used is
     reported on stderr, and the exit code is then 1.
 

@@ -3,6 +3,7 @@
 Shapes: N clips.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from auricle.data import Manifest, split_name
+from auricle.data.manifest import group_of
 from auricle.errors import ConfigError, DataError
+from auricle.evaluation.bootstrap import number_groups
 
 SPLITS = ("train", "test")
 SPLITS_TO_CHOOSE = ("train", "validation")
+DRAWN_FOLDS = 5
 OPTIONS = "--train-split and --test-split"  # where `auricle probe` is given them
 
 
@@ -57,7 +61,8 @@ def divide(
 
     Args:
         splits: to learn from and to judge on; None takes the folds or, where the clips have fewer
-            than two, "train" and "test".
+            than two, "train" and "test"; clips without any of these are drawn into five folds,
+            groups kept together and classes spread.
         setting: where splits can be named, for messages.
 
     Raises:
@@ -66,6 +71,8 @@ def divide(
     """
     if splits is None and len(manifest.folds) > 1:
         divisions = _by_fold(manifest)
+    elif splits is None and not manifest.splits:
+        divisions = _drawn(manifest)
     else:
         divisions = [_by_split(manifest, *(splits or SPLITS), setting)]
     labels = manifest.table.codes(manifest.table.columns.labels)
@@ -95,6 +102,28 @@ def _by_fold(manifest: Manifest) -> list[Division]:
         # As in training, a clip of no fold belongs to neither side.
         divisions.append(_division(f"fold {fold}", ~is_test & (codes >= 0), is_test))
     return divisions
+
+
+def _drawn(manifest: Manifest) -> list[Division]:
+    """Folds of a folder, which has none of its own; the same ones each time."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    labels = manifest.table.codes(manifest.table.columns.labels)
+    groups = number_groups([group_of(clip) for clip in manifest.clips]).numpy()
+    count = min(DRAWN_FOLDS, len(np.unique(groups)))
+    if count < 2:
+        raise DataError(
+            f"{manifest.source}: all clips are of one group, so none can be judged by others. A "
+            "probe needs two groups or more."
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of classes with fewer clips than folds
+        folds = StratifiedGroupKFold(count, shuffle=True, random_state=0)
+        sides = list(folds.split(labels, labels, groups))
+    return [
+        Division(f"fold {number}", *map(torch.from_numpy, side))
+        for number, side in enumerate(sides, start=1)
+    ]
 
 
 def _by_split(manifest: Manifest, train: str, test: str, setting: str) -> Division:
