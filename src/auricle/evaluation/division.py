@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from auricle.data import Manifest, split_name
-from auricle.data.manifest import group_of
+from auricle.data.clips import group_of
 from auricle.errors import ConfigError, DataError
 from auricle.evaluation.bootstrap import number_groups
 
