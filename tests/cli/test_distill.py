@@ -123,7 +123,7 @@ def test_sounds_that_cannot_be_read_are_no_reason_for_a_traceback(parts):
     result = run(*words, "--data", str(parts / "sounds"), "--out", str(parts / "run"))
     assert result.exit_code == 2
     assert result.stderr.startswith(
-        f"error: {parts / 'sounds'}: of 4 training clips 0 can be heard; distillation needs two or "
+        f"error: {parts / 'sounds'}: of 4 training clips 0 can be read; distillation needs two or "
         f"more. The first that cannot: {parts / 'sounds'}"
     )
 
@@ -136,7 +136,7 @@ def test_one_clip_is_too_few_to_say_how_much_a_teacher_varies(parts):
     result = run(*words, "--out", str(parts / "run"))
     assert (result.exit_code, result.stderr) == (
         2,
-        f"error: {parts / 'sounds'}: of 1 training clips 1 can be heard; distillation needs two or "
+        f"error: {parts / 'sounds'}: of 1 training clips 1 can be read; distillation needs two or "
         "more.\n",
     )
 

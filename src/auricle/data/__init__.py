@@ -14,8 +14,7 @@ from auricle.data.check import durations
 from auricle.data.clips import Clip, Span
 from auricle.data.fingerprint import TRAINED_ON, fingerprints, trained_on
 from auricle.data.manifest import Manifest, check_labels, leaks, read, write
-from auricle.data.mixing import LabelledMixupConfig, Mixup, MixupConfig
-from auricle.data.overlap import Overlap, OverlapConfig
+from auricle.data.mixing import LabelledMixupConfig, Mixup, MixupConfig, Overlap, OverlapConfig
 from auricle.data.reading import TEST, TRAIN, VALIDATION, split_name
 from auricle.data.resampling import Resampler
 from auricle.data.soft_targets import save_soft_targets

@@ -3,7 +3,7 @@
 The file holds one tensor, `targets` (N, C) in [0, 1], and in its metadata `labels`, a JSON list of
 the C names. A manifest names a row of it: `teacher.safetensors:17`.
 
-Shapes: N clips the teacher heard, C classes it knows.
+Shapes: N clips, C classes of the teacher.
 """
 
 from collections.abc import Iterable

@@ -87,7 +87,7 @@ def _measure(recipe: DistillRecipe, clips: Prepared, teacher: Teacher) -> Teache
     if count < 2:
         first = f" The first that cannot: {faults[0].reason}" if faults else ""
         raise DataError(
-            f"{recipe.data.source}: of {len(chosen)} training clips {count} can be heard; "
+            f"{recipe.data.source}: of {len(chosen)} training clips {count} can be read; "
             f"distillation needs two or more.{first}"
         )
     return teacher_statistics(outputs)
