@@ -17,17 +17,13 @@ from typer.core import TyperGroup
 import auricle
 from auricle.cli.ablate import ablate
 from auricle.cli.agree import agree
-from auricle.cli.average import average
 from auricle.cli.compare import compare
-from auricle.cli.convert import convert
-from auricle.cli.describe import describe
 from auricle.cli.distill import distill
-from auricle.cli.embed import embed
 from auricle.cli.ensemble import ensemble
 from auricle.cli.evaluate import evaluate
 from auricle.cli.match import match
-from auricle.cli.models import models
-from auricle.cli.predict import predict
+from auricle.cli.models import average, convert, describe, models
+from auricle.cli.predict import embed, predict
 from auricle.cli.prepare import prepare
 from auricle.cli.pretrain import pretrain
 from auricle.cli.probe import probe

@@ -1,29 +1,78 @@
-"""`auricle predict`: name what is heard in sound files."""
+"""`auricle predict` and `auricle embed`: sound files to labels, and to vectors."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from auricle.cli import options, output
+from auricle.cli import output
 from auricle.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from auricle.audio import Channel
-    from auricle.inference import Classifier, Segment
+    from auricle.inference import Classifier, Engine, Segment
     from auricle.inference.formats import Format
     from auricle.inference.records import Answer, Part
+    from auricle.inference.vectors import Row
 
 DEFAULT_MODEL = "tagger"
 SHORT_FORMS = ("json", "csv")  # --json is --format json
+SELECTION = "Which labels"  # panel of --help
+RUNNING = "How it runs"
+
+SoundsArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Sound files; directories are walked, - is standard input.",
+        metavar="FILES...",
+        readable=False,  # one that may not be read is reported, and the others go on
+    ),
+]
+ModelOption = Annotated[
+    str,
+    typer.Option("--model", "-m", help="Built-in name, checkpoint folder or file, or hub id."),
+]
+LabelsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="LABEL",
+        help="Name only this label; may be given again. A name or id (/m/0jbk) of AudioSet's "
+        "ontology stands for everything under it.",
+        rich_help_panel=SELECTION,
+    ),
+]
+WithoutOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="LABEL", help="Never name this label; as --labels.", rich_help_panel=SELECTION
+    ),
+]
+MinScoreOption = Annotated[
+    float,
+    typer.Option(
+        min=0.0, max=1.0, help="From which score on a label is named.", rich_help_panel=SELECTION
+    ),
+]
+ChannelOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|mix",
+        help="Score this channel, counted from 1, or the mean of all, even where they cancel.",
+        show_default="the mean, or the loudest where they cancel",
+        rich_help_panel=RUNNING,
+    ),
+]
+DeviceOption = Annotated[
+    str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=RUNNING)
+]
 
 
 def predict(  # noqa: PLR0913 - one parameter for each option
-    files: options.SoundsArgument,
-    model: options.Model = DEFAULT_MODEL,
+    files: SoundsArgument,
+    model: ModelOption = DEFAULT_MODEL,
     top: Annotated[int, typer.Option(min=1, help="How many labels to give, best first.")] = 5,
     group: Annotated[
         bool,
@@ -33,9 +82,9 @@ def predict(  # noqa: PLR0913 - one parameter for each option
             "down to what was heard.",
         ),
     ] = False,
-    labels: options.Labels = None,
-    without: options.Without = None,
-    min_score: options.MinScore = 0.0,
+    labels: LabelsOption = None,
+    without: WithoutOption = None,
+    min_score: MinScoreOption = 0.0,
     format: Annotated[
         str | None, typer.Option(help="table, json or csv.", show_default="table")
     ] = None,
@@ -57,8 +106,8 @@ def predict(  # noqa: PLR0913 - one parameter for each option
             show_default="mean",
         ),
     ] = None,
-    channel: options.Channel = None,
-    device: options.Device = "auto",
+    channel: ChannelOption = None,
+    device: DeviceOption = "auto",
 ) -> None:
     """Name what is heard in sound files.
 
@@ -82,7 +131,7 @@ def predict(  # noqa: PLR0913 - one parameter for each option
             "--aggregate has no meaning with --csv, which gives every window lines of its own. "
             "Leave one of them out."
         )
-    selected = options.channel_of(channel)
+    selected = _channel_of(channel)
     from auricle.inference import Classifier, formats, records  # here, so that --help does not wait
 
     chosen = formats.choose(name)
@@ -109,6 +158,57 @@ def predict(  # noqa: PLR0913 - one parameter for each option
                 _draw(classifier, answer, selected, pictures[sound])
     if failures.count:
         raise typer.Exit(1)
+
+
+def embed(
+    files: SoundsArgument,
+    out: Annotated[Path, typer.Option(help="vectors.parquet, or vectors.npy.", show_default=False)],
+    model: ModelOption = DEFAULT_MODEL,
+    channel: ChannelOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Write the embeddings of sound files, a vector for each window that predict has.
+
+    Parquet has the columns file, start, end (in seconds) and vector. An .npy file holds the vectors
+    alone; which window each row is stands in a CSV file beside it. The model needs no labels. A
+    file that cannot be used is reported on stderr, the others go on, and the exit code is then 1.
+
+    Examples:
+
+      auricle embed recordings/ --out vectors.parquet
+
+      auricle embed dog.wav cat.wav --model runs/pretrained/last --out vectors.npy
+    """
+    selected = _channel_of(channel)
+    from auricle.inference import load_embedder, vectors  # here, so that --help does not wait
+
+    vectors.check_kind(out)
+    output.check_writable("--out", out)
+    engine = load_embedder(model, device)
+    failures = output.Failures()
+    sounds = output.find_sounds(files, failures)
+    count = vectors.write(_rows(engine, sounds, selected, failures), out)
+    if count:
+        typer.echo(f"{out}: {count} vectors of {len(sounds)} files")
+    if failures.count:
+        raise typer.Exit(1)
+
+
+def _channel_of(text: str | None) -> int | Literal["mix"] | None:
+    """What `--channel` names.
+
+    Raises:
+        ConfigError: neither a number from 1 on nor "mix".
+    """
+    if text is None:
+        return None
+    if text == "mix":
+        return "mix"
+    if not text.isdecimal() or not 1 <= int(text) < 2**16:
+        raise ConfigError(
+            f"--channel {text}: give the number of a channel, counted from 1, or mix."
+        )
+    return int(text)
 
 
 def _format_name(format: str | None, as_json: bool, as_csv: bool) -> str:
@@ -170,3 +270,15 @@ def _draw(classifier: "Classifier", answer: "Answer", channel: "Channel", pictur
 
     fbank = classifier.checkpoint.fbank
     plot.save(answer.file, answer.whole.recognition, fbank, picture, channel)
+
+
+def _rows(
+    engine: "Engine", sounds: list[Path], channel: "Channel", failures: output.Failures
+) -> "Iterator[Row]":
+    found = output.segments(engine, engine.embed, sounds, channel)
+    for sound, segments in zip(sounds, found, strict=True):
+        with failures.reported(sound):
+            if isinstance(segments, UserError):
+                raise segments
+            for segment in segments:
+                yield str(sound), segment.start, segment.end, segment.values

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from auricle import audio, checkpoint
 from auricle.errors import AudioError, CheckpointError, ConfigError, UserError
-from auricle.inference import hub, names, ontology, recognition, windows
+from auricle.inference import names, ontology, recognition, windows
 from auricle.inference.engine import Engine, TorchEngine
 from auricle.inference.ontology import Group
 from auricle.inference.recognition import Prediction, Recognition, Segment, Selection
@@ -284,7 +284,7 @@ class Classifier:
         Raises:
             CheckpointError: the hub does not take it.
         """
-        return hub.upload(self.save_pretrained, repo_id, private)
+        return names.upload(self.save_pretrained, repo_id, private)
 
     def _run(self, compute: Compute, recordings: Iterable[Recording]) -> Iterator[list[Segment]]:
         """The windows of each recording; its error is raised."""

@@ -1,4 +1,4 @@
-"""What a model is made of and what it costs: parameters, multiply-adds, tokens."""
+"""What a model is made of and what it costs, and a list of those that come with the package."""
 
 from typing import Any
 
@@ -6,10 +6,11 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from auricle import models
+from auricle import checkpoint, models
 from auricle.checkpoint import Checkpoint
 from auricle.convert.assembly import read_labels
-from auricle.inference import names
+from auricle.errors import CheckpointError
+from auricle.inference import names, ontology
 from auricle.inference.engine import longest_frames, longest_samples
 from auricle.models.differential_attention import learned_lambdas
 
@@ -40,6 +41,18 @@ def multiply_adds(model: str, settings: dict[str, Any], frames: int) -> int:
         with FlopCounterMode(display=False) as counter:
             network(features)
     return counter.get_total_flops() // 2  # a multiplication and an addition are two
+
+
+def catalogue() -> list[dict[str, Any]]:
+    """A row for each built-in model, by name, as plain JSON values.
+
+    name, megabytes (of the weights file), parameters, sample_rate in Hz, seconds (heard in one
+    piece), activation, thresholds (whether it has them), labels, ids (AudioSet's, one for each
+    label; None where the labels are not AudioSet's); and of the configuration's `about`
+    summary, scores (rows of metric, data, value and perhaps a 95 % interval, the one that stands
+    for the model first) and speed (or None).
+    """
+    return [_row(name) for name in names.builtin_names()]
 
 
 def _facts(described: Checkpoint) -> dict[str, Any]:
@@ -74,3 +87,30 @@ def _parameters_of_parts(model: nn.Module) -> dict[str, int]:
 
 def _num_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _row(name: str) -> dict[str, Any]:
+    folder = names.BUILTIN / name
+    model = checkpoint.load(folder)
+    config, sample_rate = model.config, model.config.front_end.sample_rate
+    return {
+        "name": name,
+        "summary": config.about.get("summary", ""),
+        "megabytes": round((folder / checkpoint.WEIGHTS_FILE).stat().st_size / 1e6, 2),
+        "parameters": _num_parameters(model.model),
+        "sample_rate": sample_rate,
+        "seconds": round(longest_samples(model) / sample_rate, 2),
+        "activation": config.activation,
+        "thresholds": config.thresholds is not None,
+        "scores": config.about.get("scores", []),
+        "speed": config.about.get("speed"),
+        "labels": config.labels,
+        "ids": _ids(config.labels),
+    }
+
+
+def _ids(labels: list[str]) -> list[str] | None:
+    try:
+        return ontology.ids_of(labels)
+    except CheckpointError:
+        return None
