@@ -1,4 +1,4 @@
-"""Let a trained model hear soft sound as if it were louder: set `softest_dbfs` of its front end.
+"""Let a trained model hear soft sound as if it were louder: set `min_level_dbfs` of its front end.
 
     python scripts/raise_soft.py MODEL [--dbfs -30]
 
@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--dbfs", type=float, default=DBFS, help="RMS level (default: -30)")
     arguments = parser.parse_args()
     found = checkpoint.load(arguments.model)
-    front_end = found.config.front_end.model_copy(update={"softest_dbfs": arguments.dbfs})
+    front_end = found.config.front_end.model_copy(update={"min_level_dbfs": arguments.dbfs})
     found.config = found.config.model_copy(update={"front_end": front_end})
     card = (arguments.model / "README.md").read_text(encoding="utf-8")
     checkpoint.save(found, arguments.model, card=card)

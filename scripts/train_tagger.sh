@@ -71,7 +71,7 @@ level() {  # from the mean of both: softer and softer sound, as it is, and mixtu
   fi
   distil "$WORK/run_level" tagger initial_weights="$mean" model.max_frames=1008 \
     front_end.statistics=initial training.epochs=3 training.optimizer.learning_rate=5e-4 \
-    distillation.probabilities=20 front_end.softest_dbfs=null \
+    distillation.probabilities=20 front_end.min_level_dbfs=null \
     augmentation.gain_db='[-40, 10]' mixup.rate=0.3
 }
 

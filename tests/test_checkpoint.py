@@ -462,6 +462,27 @@ def test_labels_have_composed_accents(saved):
     assert checkpoint.load(saved).labels == ["caf\u00e9", "dog"]
 
 
+def test_a_former_name_in_a_stored_configuration_is_read_silently(saved, recwarn):
+    front_end = json.loads((saved / "config.json").read_text())["front_end"]
+    assert front_end.pop("min_level_dbfs", "missing") is None
+    edit(saved, front_end={**front_end, "softest_dbfs": -30.0})
+    loaded = checkpoint.load(saved)
+    assert loaded.config.front_end.min_level_dbfs == -30.0
+    assert not recwarn.list
+    checkpoint.save(loaded, saved)  # by its present name
+    assert "softest_dbfs" not in (saved / "config.json").read_text()
+    assert checkpoint.load(saved).config == loaded.config
+
+
+def test_both_names_of_a_key_in_a_stored_configuration_are_refused(saved):
+    front_end = json.loads((saved / "config.json").read_text())["front_end"]
+    edit(saved, front_end={**front_end, "softest_dbfs": None})
+    assert refusal(saved) == (
+        f"{saved / 'config.json'}: front_end.softest_dbfs is called front_end.min_level_dbfs now, "
+        "which is given too; choose one."
+    )
+
+
 def test_numbers_that_are_none_are_stored_as_nothing(saved):
     loaded = checkpoint.load(saved)
     loaded.config = loaded.config.model_copy(

@@ -1,17 +1,21 @@
 """Settings: strict reading, overrides, and messages that name the place and the nearest key."""
 
+import itertools
 import math
 import time
+import warnings
 from pathlib import Path
+from typing import Annotated, ClassVar, Literal
 
 import pytest
-from pydantic import Field
+from pydantic import Field, Tag
 
 from auricle import config
 from auricle.config import Settings
 from auricle.errors import (
     ConfigError,
     MissingExtraError,
+    RenamedWarning,
     missing_extra,
     printable,
     require,
@@ -99,6 +103,62 @@ def test_wrong_overrides_are_refused(assignment, message):
     with pytest.raises(ConfigError) as error:
         config.override({"name": "a"}, [assignment])
     assert str(error.value) == message
+
+
+class Renamed(Settings):
+    renamed: ClassVar = {"old": "new"}
+
+    name: Literal["renamed"] = "renamed"
+    new: tuple[int, int] = (0, 0)
+
+
+class Holder(Settings):
+    several: tuple[Renamed, ...] = ()
+    one: Annotated[
+        Annotated[Inner, Tag("inner")] | Annotated[Renamed, Tag("renamed")],
+        config.discriminated_by_name("renamed"),
+    ] = Renamed()
+
+
+def test_former_names_of_keys_are_read_with_a_hint_each_once():
+    values = {"several": [{"new": [1, 2]}, {"old": [3, 4]}], "one": {"old": [5, 6]}}
+    with pytest.warns(RenamedWarning) as caught:
+        read = config.from_dict(Holder, values, "former.yaml")
+    assert [str(each.message) for each in caught] == [
+        "former.yaml: several.old is called several.new now; use that name.",
+        "former.yaml: one.old is called one.new now; use that name.",
+    ]
+    assert [each.new for each in (*read.several, read.one)] == [(1, 2), (3, 4), (5, 6)]
+    assert config.from_dict(Holder, values, "former.yaml") == read  # any warning is an error here
+    assert config.from_dict(Holder, values, "stored.json", hint=False) == read
+    assert values["one"] == {"old": [5, 6]}
+
+
+def test_an_override_by_either_name_replaces_a_value_of_either_name():
+    for given, word in itertools.product(("old", "new"), repeat=2):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RenamedWarning)
+            words = [f"one.{word}=[1, 2]", f"several=[{{{word}: [3, 4]}}]"]
+            changed = config.override({"one": {given: [7, 8]}}, words, [Holder], "r.yaml")
+        assert changed == {"one": {"new": [1, 2]}, "several": [{"new": [3, 4]}]}
+
+
+def test_an_override_by_a_former_name_is_hinted_at():
+    with pytest.warns(RenamedWarning) as caught:
+        config.override({}, ["one.old=[1, 1]"], [Holder])
+    [warning] = caught
+    assert str(warning.message) == (
+        "'one.old=[1, 1]': one.old is called one.new now; use that name."
+    )
+
+
+def test_both_names_of_a_key_are_refused():
+    values = {"one": {"old": [1, 2], "new": [1, 2]}}
+    with pytest.raises(ConfigError) as error:
+        config.from_dict(Holder, values, "r.yaml")
+    assert str(error.value) == (
+        "r.yaml: one.old is called one.new now, which is given too; choose one."
+    )
 
 
 @pytest.mark.parametrize("text", ["1e-4", "1.0e-4", "1E-4", "0.0001"])

@@ -248,7 +248,7 @@ def test_fine_tuning_of_asda_has_the_published_numbers(name, source):
 def test_pretraining_has_the_published_numbers(name, utterance, updates, source):
     recipe = read_recipe(name, [source]).recipe
     training, objective = recipe.training, recipe.pretraining.objective
-    assert (objective.clones, objective.hidden_share, objective.block) == (16, 0.8, 5)
+    assert (objective.clones, objective.mask_ratio, objective.block) == (16, 0.8, 5)
     assert (objective.first_decay, objective.last_decay) == (0.9998, 0.99999)
     assert (objective.decay_steps, objective.utterance) == (100_000, utterance)
     assert (objective.decoder.depth, objective.decoder.kernel, objective.decoder.groups) == (

@@ -9,14 +9,17 @@ import json
 import math
 import re
 import unicodedata
+import warnings
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, ValidationError
 from pydantic_core import ErrorDetails
 
-from auricle.errors import ConfigError, printable, quoted, unknown_name
+from auricle.errors import ConfigError, RenamedWarning, printable, quoted, unknown_name
 
 # By terminals, in what JSON leaves as it is: see `printable`.
 OBEYED = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -27,9 +30,15 @@ MOST_DIGITS = 300  # of a whole number; floats end there
 
 
 class Settings(BaseModel):
-    """Base of all settings: frozen, strict about types, and unknown keys are errors."""
+    """Base of all settings: frozen, strict about types, and unknown keys are errors.
+
+    Attributes:
+        renamed: present names of keys by their former ones, which `from_dict` still reads.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    renamed: ClassVar[dict[str, str]] = {}
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON values."""
@@ -160,28 +169,41 @@ def _parse_yaml(text: str, where: str) -> Any:
         raise ConfigError(f"{where}: not valid YAML: {detail}") from error
 
 
-def override(values: dict[str, Any], assignments: list[str]) -> dict[str, Any]:
+def override(
+    values: dict[str, Any],
+    assignments: list[str],
+    kinds: Sequence[type[BaseModel]] = (),
+    where: str = "settings",
+) -> dict[str, Any]:
     """A copy of `values` with every `dotted.key=value` of `assignments` set, values read as YAML.
+
+    Args:
+        kinds: of the settings that the values are for: keys may have the former names of theirs.
+        where: what the values come from, for messages.
 
     Raises:
         ConfigError: a word without `=`, or a key that leads through something without keys.
     """
-    result = _plain(values, "settings")
+    result: dict[str, Any] = with_present_names(kinds, _plain(values, where), where)
     for assignment in assignments:
         key, separator, text = assignment.partition("=")
         if not separator or not key:
             raise ConfigError(
                 f"expected key=value (for example training.epochs=5), got {assignment!r}."
             )
-        *parents, last = key.split(".")
+        given = _plain(_parse_yaml(text, assignment), assignment)
+        for name in reversed(key.split(".")):
+            given = {name: given}
+        given = with_present_names(kinds, given, repr(assignment))
         target = result
-        for parent in parents:
+        for _ in range(key.count(".")):
+            [(parent, given)] = given.items()
             if target.get(parent) is None:
                 target[parent] = {}
             target = target[parent]
             if not isinstance(target, dict):
                 raise ConfigError(f"{assignment!r}: {parent!r} holds a value, not further keys.")
-        target[last] = _plain(_parse_yaml(text, assignment), assignment)
+        target.update(given)
     return result
 
 
@@ -220,17 +242,71 @@ def finite(value: Any) -> Any:
     return [finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-def from_dict(kind: type[SettingsType], values: dict[str, Any], where: str) -> SettingsType:
-    """Build the settings `kind` from plain values.
+def with_present_names(
+    kinds: Sequence[type[BaseModel]], values: Any, where: str, hint: bool = True, position: str = ""
+) -> Any:
+    """A copy of plain `values` for settings of one of `kinds`, former names of keys replaced.
+
+    Args:
+        where: as for `from_dict`.
+        hint: whether each former name is warned about, once (`RenamedWarning`).
+        position: of the values, as dotted keys that end with a dot.
+
+    Raises:
+        ConfigError: a key is given by its former and by its present name.
+    """
+    if isinstance(values, list):
+        return [with_present_names(kinds, each, where, hint, position) for each in values]
+    if not isinstance(values, dict) or not kinds:
+        return values
+    fields, renamed = _fields_and_renamed(kinds)
+    result = {}
+    for key, value in values.items():
+        name: str = renamed[key] if key in renamed and key not in fields else key
+        if name != key:
+            names = f"{position}{key} is called {position}{name} now"
+            if name in values:
+                raise ConfigError(f"{where}: {names}, which is given too; choose one.")
+            if hint:
+                _hint(f"{where}: {names}; use that name.")
+        inner = fields.get(name, [])
+        result[name] = with_present_names(inner, value, where, hint, f"{position}{name}.")
+    return result
+
+
+def _fields_and_renamed(
+    kinds: Sequence[type[BaseModel]],
+) -> tuple[dict[str, list[type[BaseModel]]], dict[str, str]]:
+    """The settings that each field of `kinds` may hold, and present names by former ones."""
+    fields: dict[str, list[type[BaseModel]]] = {}
+    renamed: dict[str, str] = {}
+    for kind in kinds:
+        renamed |= getattr(kind, "renamed", {})
+        for key, field in kind.model_fields.items():
+            fields.setdefault(key, []).extend(_nested(field.annotation))
+    return fields, renamed
+
+
+@cache  # one recipe may be read many times, as by a grid
+def _hint(text: str) -> None:
+    warnings.warn(text, RenamedWarning, stacklevel=2)
+
+
+def from_dict(
+    kind: type[SettingsType], values: dict[str, Any], where: str, hint: bool = True
+) -> SettingsType:
+    """Build the settings `kind` from plain values; former names of keys are read too.
 
     Args:
         where: what the values come from, for messages ("recipe.yaml", "config.json").
+        hint: whether former names are warned about.
 
     Raises:
         ConfigError: an unknown or missing key, a wrong type, or an impossible value; the message
             names the dotted position and, for an unknown key, the nearest known one.
     """
     try:
+        values = with_present_names([kind], values, where, hint)
         # JSON mode keeps types strict, yet takes a list for a tuple and text for a path.
         return kind.model_validate_json(json.dumps(values))
     except (TypeError, RecursionError) as error:

@@ -73,6 +73,10 @@ class TrainingWarning(UserWarning):
     """A training goes on, but not as it should."""
 
 
+class RenamedWarning(TrainingWarning):
+    """A setting was read by its former name, which may not be read for ever."""
+
+
 def missing_extra(package: str, extra: str, purpose: str) -> MissingExtraError:
     """The error for an optional `package` that is not installed, with the line that installs it."""
     return MissingExtraError(

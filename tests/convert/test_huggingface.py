@@ -284,12 +284,12 @@ def test_there_and_back_every_tensor_is_bit_for_bit_the_same(folder, tmp_path):
 def test_what_the_layout_has_no_place_for_is_returned(tmp_path):
     ours = small(norm_epsilon=1e-5)
     assert convert.write(ours, tmp_path / "all", "huggingface") == []
-    update = {"padding": FbankConfig().padding, "softest_dbfs": -30.0}
+    update = {"padding": FbankConfig().padding, "min_level_dbfs": -30.0}
     masked = ours.config.front_end.model_copy(update=update)
     ours.config = ours.config.model_copy(update={"front_end": masked, "thresholds": (0.1, 0.2)})
     assert convert.write(ours, tmp_path / "masks", "huggingface") == [
         "masks: clips shorter than max_length are padded with zeros there",
-        "softest_dbfs: softer clips are not raised to that level there",
+        "min_level_dbfs: softer clips are not raised to that level there",
         "thresholds",
     ]
     assert convert.write(small(), tmp_path / "norm", "huggingface") == [

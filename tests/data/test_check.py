@@ -273,6 +273,9 @@ def test_stored_statistics_are_found_only_for_what_they_are_of(folder):
     assert find(path, "train", FbankConfig(num_mels=40, mean=1.0)) == stored  # no log-mel value
     assert find(path, None, FRONT_END) is None
     assert find(path, "train", FbankConfig()) is None
+    file = folder / "m.statistics.json"
+    file.write_text(file.read_text().replace("min_level_dbfs", "softest_dbfs"))  # its former name
+    assert find(path, "train", FRONT_END) == stored
     path.write_text(path.read_text() + "a.wav,dog,test\n")
     assert find(path, "train", FRONT_END) is None
 

@@ -39,7 +39,7 @@ def test_all_true_frames_count_alike(folder, num_mels):
 
 def test_clips_are_measured_as_loud_as_they_are_heard(folder):
     raised, plain = (
-        measure_statistics(read(folder), FbankConfig(softest_dbfs=softest))
+        measure_statistics(read(folder), FbankConfig(min_level_dbfs=softest))
         for softest in (-20.0, None)
     )
     tenths = 20 - 20 * np.log10([1 / 0.01, 1 / 0.02, 1 / 0.03])  # dB from -20

@@ -30,13 +30,13 @@ MODEL = {"name": "asda", "max_frames": 64, "patch": [8, 8], "width": 16, "depth"
 SELF_DISTILLATION = {
     "clones": 2,
     "block": 2,
-    "hidden_share": 0.5,
+    "mask_ratio": 0.5,
     "first_decay": 0.9,
     "decoder": {"depth": 1, "groups": 4},
 }
 RECONSTRUCTION = {
     "name": "masked_reconstruction",
-    "hidden_share": 0.5,
+    "mask_ratio": 0.5,
     "decoder": {"depth": 1, "num_heads": 2},
 }
 
@@ -407,8 +407,8 @@ def test_what_comes_out_is_a_start_for_training(sounds, tmp_path):
             "it. Use asda, ast or ham_ast.",
         ),
         (
-            {"pretraining": {"objective": {**SELF_DISTILLATION, "hidden_share": 0.9}}},
-            "front_end.padding.frames: the shortest clip would have 16 frames. hidden_share 0.9 of "
+            {"pretraining": {"objective": {**SELF_DISTILLATION, "mask_ratio": 0.9}}},
+            "front_end.padding.frames: the shortest clip would have 16 frames. mask_ratio 0.9 of "
             "a clip of 4 patches leaves 0 to see: a student must see one at least, and one must be "
             "hidden. Use longer clips, or another share.",
         ),
@@ -481,13 +481,13 @@ def other(setting, owners, own):
             "or data.validation_share.",
         ),
         (
-            {"pretraining": {"objective": {**RECONSTRUCTION, "hidden_share": 1.0}}},
-            "test: pretraining.objective.hidden_share: Input should be less than 1, got 1.0.",
+            {"pretraining": {"objective": {**RECONSTRUCTION, "mask_ratio": 1.0}}},
+            "test: pretraining.objective.mask_ratio: Input should be less than 1, got 1.0.",
         ),
         (
-            {"pretraining": {"objective": {"name": "masked_reconstruction", "hiden_share": 0.5}}},
-            "test: pretraining.objective: unknown key 'hiden_share'. Did you mean 'hidden_share'? "
-            "Known: block, chunk, decoder, discrimination, hidden_share, name, reconstruction.",
+            {"pretraining": {"objective": {"name": "masked_reconstruction", "mask_rato": 0.5}}},
+            "test: pretraining.objective: unknown key 'mask_rato'. Did you mean 'mask_ratio'? "
+            "Known: block, chunk, decoder, discrimination, mask_ratio, name, reconstruction.",
         ),
         (
             {"pretraining": {"objective": {"decoder": {"kernel": 4}}}},

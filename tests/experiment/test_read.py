@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from auricle.errors import ConfigError, UserError
+from auricle.errors import ConfigError, RenamedWarning, UserError
 from auricle.experiment import read_recipe
 
 GOOD = {
@@ -47,6 +47,36 @@ def test_a_recipe_is_read_with_overrides_and_variables(folder):
     assert recipe.model.depth == 2
     assert recipe.data.source == f"{folder}/clips.csv"
     assert recipe.training.schedule.warmup_fraction == 0.1
+
+
+def test_former_names_in_a_recipe_are_read_with_a_hint(folder):
+    training = {**GOOD["training"], "optimizer": {"learning_rate": 1e-3}}
+    front_end = {"num_mels": 32, "softest_dbfs": -30}
+    path = folder / "former.yaml"
+    path.write_text(yaml.safe_dump({**GOOD, "front_end": front_end, "training": training}))
+    with pytest.warns(RenamedWarning) as caught:
+        recipe = read_recipe(path).recipe
+    assert [str(each.message) for each in caught] == [
+        f"{path}: front_end.softest_dbfs is called front_end.min_level_dbfs now; use that name."
+    ]
+    assert recipe.front_end.min_level_dbfs == -30
+    with pytest.warns(RenamedWarning) as caught:
+        recipe = read_recipe(path, ["front_end.softest_dbfs=-20"]).recipe
+    assert [str(each.message) for each in caught] == [
+        "'front_end.softest_dbfs=-20': front_end.softest_dbfs is called front_end.min_level_dbfs "
+        "now; use that name."
+    ]
+    assert recipe.front_end.min_level_dbfs == -20
+    assert (
+        read_recipe(path, ["front_end.min_level_dbfs=null"]).recipe.front_end.min_level_dbfs is None
+    )
+    path.write_text(path.read_text().replace("softest", "min_level_dbfs: -30\n  softest"))
+    with pytest.raises(ConfigError) as error:
+        read_recipe(path)
+    assert str(error.value) == (
+        f"{path}: front_end.softest_dbfs is called front_end.min_level_dbfs now, which is given "
+        "too; choose one."
+    )
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def run(recipe, out, **options):
 
 
 MODEL = {"name": "asda", "max_frames": 64, "patch": [8, 8], "width": 16, "depth": 1, "num_heads": 2}
-OBJECTIVE = {"clones": 2, "block": 2, "hidden_share": 0.5, "decoder": {"depth": 1, "groups": 4}}
+OBJECTIVE = {"clones": 2, "block": 2, "mask_ratio": 0.5, "decoder": {"depth": 1, "groups": 4}}
 
 
 @pytest.fixture

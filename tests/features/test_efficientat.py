@@ -149,7 +149,7 @@ def test_the_kind_of_filterbank_follows_from_its_name():
         (
             {"name": "efficientat", "num_mell": 3},
             "front_end: unknown key 'num_mell'. Did you mean 'num_mels'? Known: hop_ms, lowest_hz, "
-            "mean, name, num_mels, padding, sample_rate, softest_dbfs, std, window_ms.",
+            "mean, min_level_dbfs, name, num_mels, padding, sample_rate, std, window_ms.",
         ),
         (
             {"name": "efficientat", "padding": {"frame": 3}},

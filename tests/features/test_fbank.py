@@ -293,9 +293,9 @@ def test_an_fbank_has_no_weights_to_store():
     assert Fbank(FbankConfig()).state_dict() == {}
 
 
-@pytest.mark.parametrize("softest_dbfs", [None, -30.0])
-def test_an_exported_fbank_takes_any_batch_and_length(softest_dbfs):
-    fbank = masked(16, softest_dbfs=softest_dbfs)
+@pytest.mark.parametrize("min_level_dbfs", [None, -30.0])
+def test_an_exported_fbank_takes_any_batch_and_length(min_level_dbfs):
+    fbank = masked(16, min_level_dbfs=min_level_dbfs)
     batch = torch.export.Dim("batch")
     dynamic = ({0: batch, 1: torch.export.Dim("samples", min=560)}, {0: batch})
     exported = torch.export.export(
@@ -317,7 +317,7 @@ def at_level(waveforms: Tensor, dbfs: float) -> Tensor:
 @pytest.mark.parametrize("offset", [0.0, 0.2])
 def test_a_soft_clip_is_heard_as_if_it_were_the_softest(dbfs, offset):
     waveforms = noise(2, 16000, seed=3).double()
-    fbank = masked(softest_dbfs=-30.0).double()
+    fbank = masked(min_level_dbfs=-30.0).double()
     heard, _ = fbank(at_level(waveforms, dbfs) + offset)
     expected, _ = masked().double()(at_level(waveforms, -30.0))
     torch.testing.assert_close(heard, expected, atol=1e-9, rtol=0)
@@ -326,11 +326,11 @@ def test_a_soft_clip_is_heard_as_if_it_were_the_softest(dbfs, offset):
 @pytest.mark.parametrize("dbfs", [-29.9, 0.0, -70.1, -math.inf])
 def test_louder_clips_and_silence_stay_as_they_are(dbfs):
     waveforms = at_level(noise(2, 16000), dbfs)
-    assert torch.equal(masked(softest_dbfs=-30.0)(waveforms)[0], masked()(waveforms)[0])
+    assert torch.equal(masked(min_level_dbfs=-30.0)(waveforms)[0], masked()(waveforms)[0])
 
 
 def test_how_soft_a_clip_is_follows_from_its_own_samples():
-    fbank, lengths = masked(softest_dbfs=-30.0), torch.tensor([16000, 4000])
+    fbank, lengths = masked(min_level_dbfs=-30.0), torch.tensor([16000, 4000])
     waveforms = at_level(noise(2, 16000), -50.0)
     waveforms[1, 4000:] = 0.9  # beyond its end
     together, _ = fbank(waveforms, lengths)
@@ -341,7 +341,7 @@ def test_how_soft_a_clip_is_follows_from_its_own_samples():
 def test_the_gradient_of_a_raised_clip_and_of_silence_is_a_number():
     waveforms = torch.cat([at_level(noise(1, 4000), -50.0), torch.zeros(1, 4000)])
     waveforms.requires_grad_()
-    masked(softest_dbfs=-30.0)(waveforms)[0].sum().backward()
+    masked(min_level_dbfs=-30.0)(waveforms)[0].sum().backward()
     assert waveforms.grad.isfinite().all()
 
 
@@ -397,8 +397,11 @@ def test_a_clip_shorter_than_one_frame_is_refused(lengths, index, num_samples):
         ),
         ({"window_ms": 0.1}, "window_ms (0.1) must last at least 3 samples at 16000 Hz."),
         ({"hop_ms": 0.01}, "hop_ms (0.01) must last at least 1 samples at 16000 Hz."),
-        ({"softest_dbfs": 1.0}, "softest_dbfs: Input should be less than or equal to 0, got 1.0."),
-        ({"softest_dbfs": -70.0}, "softest_dbfs: Input should be greater than -70, got -70.0."),
+        (
+            {"min_level_dbfs": 1.0},
+            "min_level_dbfs: Input should be less than or equal to 0, got 1.0.",
+        ),
+        ({"min_level_dbfs": -70.0}, "min_level_dbfs: Input should be greater than -70, got -70.0."),
         (
             {"padding": {"mode": "fixed"}},
             "padding: mode fixed needs frames, the length of every clip (AST: 1024).",

@@ -145,7 +145,7 @@ def test_a_share_that_leaves_nothing_is_refused(patches, share, left):
     with pytest.raises(ConfigError) as caught:
         num_visible(patches, share)
     assert str(caught.value) == (
-        f"hidden_share {share:g} of a clip of {patches} patches leaves {left} to see: a student "
+        f"mask_ratio {share:g} of a clip of {patches} patches leaves {left} to see: a student "
         "must see one at least, and one must be hidden. Use longer clips, or another share."
     )
 

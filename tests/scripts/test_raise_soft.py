@@ -25,8 +25,8 @@ def test_only_the_front_end_changes(script, tiny_model, tmp_path, monkeypatch, t
     monkeypatch.setattr(sys, "argv", ["raise_soft.py", str(copy), "--dbfs", "-25"])
     script.main()
     before, after = checkpoint.load(tiny_model), checkpoint.load(copy)
-    assert after.config.front_end.softest_dbfs == -25
-    expected = before.config.front_end.model_copy(update={"softest_dbfs": -25.0})
+    assert after.config.front_end.min_level_dbfs == -25
+    expected = before.config.front_end.model_copy(update={"min_level_dbfs": -25.0})
     assert after.config == before.config.model_copy(update={"front_end": expected})
     state = after.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in before.state_dict().items())

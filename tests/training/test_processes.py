@@ -133,8 +133,8 @@ import torch
 from auricle.models.patch_masks import PADDING, num_visible
 from auricle.training import objectives
 
-def first_kept(valid, layout, hidden_share, block):
-    counts = torch.tensor([num_visible(count, hidden_share) for count in valid.sum(dim=1).tolist()])
+def first_kept(valid, layout, mask_ratio, block):
+    counts = torch.tensor([num_visible(count, mask_ratio) for count in valid.sum(dim=1).tolist()])
     places = torch.arange(int(counts.max()))
     return torch.where(places < counts[:, None], places, PADDING)
 
@@ -149,7 +149,7 @@ def pretraining(folder) -> str:
     values = yaml.safe_load((folder / "recipe.yaml").read_text())
     values["model"] = {**values["model"], "name": "asda", "patch": [8, 8]}
     values["front_end"]["padding"] = {"frames": 16}
-    objective = {"clones": 2, "hidden_share": 0.5, "first_decay": 0.9, "decay_steps": 4}
+    objective = {"clones": 2, "mask_ratio": 0.5, "first_decay": 0.9, "decay_steps": 4}
     values["pretraining"] = {"objective": {**objective, "decoder": {"depth": 1, "groups": 2}}}
     values["training"] = {
         "epochs": 2,

@@ -43,7 +43,7 @@ CONFIG = {
     "clones": 3,
     "block": 2,
     "utterance": 0.5,
-    "hidden_share": 0.75,
+    "mask_ratio": 0.75,
     "decoder": {"depth": 2, "groups": 4},
 }
 BATCH_SIZE = 6
@@ -149,7 +149,7 @@ def test_the_loss_of_a_clip_is_the_same_alone_and_beside_longer_ones(kind):
     _, layout = built.student.patchify(features, counts)
     clones = repeat_clips(layout, built.config.clones)
     valid = clones.valid(features.device)
-    kept = draw_visible(valid, clones, built.config.hidden_share, built.config.block)
+    kept = draw_visible(valid, clones, built.config.mask_ratio, built.config.block)
     noise = torch.randn(*valid.shape, SMALL["width"], dtype=torch.float64)
     together = terms_of(built, features, counts, kept, noise)
     for index, count in enumerate(counts):
@@ -173,7 +173,7 @@ def shapes_heard(model):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_clones_share_one_pass_of_the_teacher_and_compute_what_they_see(kind):
-    built = objective(kind, clones=16, hidden_share=0.8).float()
+    built = objective(kind, clones=16, mask_ratio=0.8).float()
     prefix, parts = len(built.student.prefix_tokens), 2 * built.student.config.depth
     teacher, student = shapes_heard(built.teacher), shapes_heard(built.student)
     built(torch.randn(2, 64, 32), None)

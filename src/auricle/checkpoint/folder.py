@@ -196,7 +196,7 @@ def _read_config(path: Path) -> CheckpointConfig:
             f"{FORMAT}."
         )
     try:
-        return from_dict(CheckpointConfig, values, str(path))
+        return from_dict(CheckpointConfig, values, str(path), hint=False)
     except ConfigError as error:
         raise CheckpointError(str(error)) from error
 

@@ -319,8 +319,8 @@ def _lost(checkpoint: Checkpoint, model: ASTConfig) -> list[str]:
     lost = []
     if checkpoint.config.front_end.padding.mode == "mask":
         lost.append("masks: clips shorter than max_length are padded with zeros there")
-    if checkpoint.config.front_end.softest_dbfs is not None:
-        lost.append("softest_dbfs: softer clips are not raised to that level there")
+    if checkpoint.config.front_end.min_level_dbfs is not None:
+        lost.append("min_level_dbfs: softer clips are not raised to that level there")
     if checkpoint.config.thresholds is not None:
         lost.append("thresholds")
     if model.head_norm_epsilon != model.norm_epsilon:

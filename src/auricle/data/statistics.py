@@ -6,14 +6,14 @@ and which filterbank they are of, and is found only while the manifest is as it 
 
 import hashlib
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from auricle import audio, features
-from auricle.config import parse_json, to_json
+from auricle.config import parse_json, to_json, with_present_names
 from auricle.data.clips import Clip
 from auricle.data.manifest import Manifest
 from auricle.data.reading import split_name
@@ -127,6 +127,9 @@ def find_statistics(
         found = StoredStatistics(**parse_json(path.read_bytes()))
         if not (math.isfinite(found.mean) and 0 < found.std < math.inf):
             return None
+        kinds = [type(front_end)]
+        known = with_present_names(kinds, found.front_end, str(path), hint=False)
+        found = replace(found, front_end=known)
     except (OSError, ValueError, TypeError):
         return None  # damaged, or of another program: measured again
     expected = (split and split_name(split), settings_of(front_end), digest(manifest))

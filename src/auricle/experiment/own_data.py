@@ -9,7 +9,7 @@ from auricle import config
 from auricle.data import TEST, TRAIN, VALIDATION, Manifest
 from auricle.errors import printable
 from auricle.experiment.prepared import Prepared, Sources, prepare
-from auricle.experiment.read import parse, recipe_from
+from auricle.experiment.read import KINDS, parse, recipe_from
 from auricle.experiment.recipe import Recipe
 from auricle.experiment.results import test_split
 from auricle.training.sampling import WEIGHTS
@@ -50,7 +50,8 @@ def recipe_for_folder(source: Path, model: str, overrides: list[str] | None = No
         "training": _training(manifest),
     }
     where = f"--data {source}"
-    recipe = recipe_from(config.override(values, overrides or []), where)
+    values = config.override(values, overrides or [], KINDS, where)
+    recipe = recipe_from(values, where)
     return prepare(recipe, where, sources)
 
 

@@ -76,7 +76,7 @@ def _check_shortest(recipe: PretrainRecipe, student: PatchTransformer) -> None:
     frames = max(recipe.front_end.padding.frames, student.config.shortest_frames)
     patches = student.num_tokens(frames) - len(student.prefix_tokens)
     try:
-        num_visible(patches, recipe.pretraining.objective.hidden_share)
+        num_visible(patches, recipe.pretraining.objective.mask_ratio)
     except ConfigError as error:
         raise ConfigError(
             f"front_end.padding.frames: the shortest clip would have {frames} frames. {error}"

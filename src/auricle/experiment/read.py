@@ -57,7 +57,7 @@ def parse(
         UserError: the recipe is not there, a setting in it is wrong, or it is of another kind.
     """
     path, where = _find(source), str(source)
-    values = config.override(config.read_yaml(path), overrides or [])
+    values = config.override(config.read_yaml(path), overrides or [], KINDS, where)
     kind = kind_of(values, where)
     if command not in (None, kind.command):
         raise ConfigError(

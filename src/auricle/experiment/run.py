@@ -258,7 +258,7 @@ def _front_end(prepared: Prepared) -> AnyFilterbankConfig:
 def _check_same_front_end(front_end: FilterbankConfig, known: FilterbankConfig) -> None:
     """Mean and std of the initial weights are those of their own filterbank only."""
     for name in type(known).model_fields:
-        if name in ("mean", "std", "padding", "softest_dbfs"):
+        if name in ("mean", "std", "padding", "min_level_dbfs"):
             continue
         expected, given = getattr(known, name), getattr(front_end, name)
         if expected != given:

@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -51,6 +51,8 @@ class PaddingConfig(Settings):
 class FilterbankConfig(Settings):
     """Settings that every kind of filterbank has; `name` is the kind."""
 
+    renamed: ClassVar = {"softest_dbfs": "min_level_dbfs"}
+
     name: str
     sample_rate: int = Field(default=16_000, ge=1)  # Hz
     num_mels: int = Field(default=128, ge=1)
@@ -62,7 +64,7 @@ class FilterbankConfig(Settings):
     padding: PaddingConfig = PaddingConfig()
     # A softer clip is raised to this level (RMS without an offset, a full sine has -3), unless it
     # is silent (SILENCE_DBFS); None: no clip is.
-    softest_dbfs: float | None = Field(default=None, gt=SILENCE_DBFS, le=0)
+    min_level_dbfs: float | None = Field(default=None, gt=SILENCE_DBFS, le=0)
 
     @property
     def highest_hz(self) -> float:
@@ -121,18 +123,18 @@ class Filterbank(nn.Module, ABC):
     def log_mel(self, waveforms: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Natural logarithm of the mel powers, `(B, T, M)`, and the true frame counts `(B,)`.
 
-        Neither normalised nor padded, nor raised to `softest_dbfs`: T is what S allows, and frames
-        beyond a clip's count hold digital silence.
+        Neither normalised nor padded, nor raised to `min_level_dbfs`: T is what S allows, and
+        frames beyond a clip's count hold digital silence.
         """
         return self._in_parts(self._true_log_mel, waveforms, lengths)
 
     def apply_min_level(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
-        """Waveforms, zero beyond `lengths`; those softer than `softest_dbfs` are raised to it."""
-        if self.config.softest_dbfs is None:
+        """Waveforms, zero beyond `lengths`; those softer than `min_level_dbfs` are raised to it."""
+        if self.config.min_level_dbfs is None:
             return waveforms
         waveforms = waveforms.to(self.window.dtype)
         power = clip_power(waveforms, lengths)
-        target, silence = (10 ** (dbfs / 10) for dbfs in (self.config.softest_dbfs, SILENCE_DBFS))
+        target, silence = (10 ** (dbfs / 10) for dbfs in (self.config.min_level_dbfs, SILENCE_DBFS))
         is_soft = (power >= silence) & (power < target)
         gain = (target / power.clamp(min=silence)).sqrt()
         return torch.where(is_soft, gain * waveforms, waveforms)

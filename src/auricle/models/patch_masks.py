@@ -20,16 +20,16 @@ BLOCK_SURPLUS = 0.07  # Parity: EAT's mask_prob_adjust, as blocks overlap and ar
 Range = tuple[int, int]
 
 
-def num_visible(num_patches: int, hidden_share: float) -> int:
+def num_visible(num_patches: int, mask_ratio: float) -> int:
     """Of `num_patches` those that stay; 102 of 512 where a share of 0.8 is masked.
 
     Raises:
         ConfigError: nothing would be left, or nothing masked.
     """
-    visible = math.floor(num_patches * (1 - hidden_share) + 1e-6)
+    visible = math.floor(num_patches * (1 - mask_ratio) + 1e-6)
     if not 0 < visible < num_patches:
         raise ConfigError(
-            f"hidden_share {hidden_share:g} of a clip of {num_patches} patches leaves {visible} to "
+            f"mask_ratio {mask_ratio:g} of a clip of {num_patches} patches leaves {visible} to "
             "see: a student must see one at least, and one must be hidden. Use longer clips, or "
             "another share."
         )
@@ -39,7 +39,7 @@ def num_visible(num_patches: int, hidden_share: float) -> int:
 def draw_visible(
     valid: Tensor,
     layout: TokenLayout,
-    hidden_share: float,
+    mask_ratio: float,
     block: int = 1,
     chunk: Range | None = None,
 ) -> Tensor:
@@ -61,9 +61,9 @@ def draw_visible(
     Raises:
         ConfigError: a clip is too short for the share.
     """
-    counts = [num_visible(count, hidden_share) for count in valid.sum(dim=1).tolist()]
+    counts = [num_visible(count, mask_ratio) for count in valid.sum(dim=1).tolist()]
     if chunk is None:
-        priority = _in_blocks(valid, layout, hidden_share, block)
+        priority = _in_blocks(valid, layout, mask_ratio, block)
     else:
         priority = -_first_chunk(valid, layout, chunk)
     # Within one priority in random order; padding comes last.
@@ -98,12 +98,12 @@ def is_masked(valid: Tensor, visible_ids: Tensor) -> Tensor:
     return valid & ~seen[:, :-1]
 
 
-def _in_blocks(valid: Tensor, layout: TokenLayout, hidden_share: float, block: int) -> Tensor:
+def _in_blocks(valid: Tensor, layout: TokenLayout, mask_ratio: float, block: int) -> Tensor:
     """1 where a patch is in one of its clip's blocks, else 0: `(B, N)`."""
     device = valid.device
     if block == 1:  # a patch alone is no block: the random order of all is the draw
         return torch.zeros(valid.shape, device=device)
-    share = (1 - hidden_share + BLOCK_SURPLUS) / block**2
+    share = (1 - mask_ratio + BLOCK_SURPLUS) / block**2
     # Parity: rounded down, 5 blocks of 5 x 5 for 512 patches and 2 for 256; one at least is ours.
     numbers = [max(1, math.floor(count * share)) for count in valid.sum(dim=1).tolist()]
     centres = _draws(valid).masked_fill(~valid, -1)

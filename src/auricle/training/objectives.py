@@ -15,7 +15,7 @@ Shapes: B clips, R clones, N patch places, P prefix tokens, D width, Q numbers o
 import copy
 import math
 from abc import ABC, abstractmethod
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -104,8 +104,10 @@ NOISE = 0.01  # standard deviation of what stands in for hidden patches
 class SelfDistillationConfig(Settings):
     """Settings of masked self-distillation; the defaults are EAT's."""
 
+    renamed: ClassVar = {"hidden_share": "mask_ratio"}
+
     name: Literal["self_distillation"] = "self_distillation"
-    hidden_share: float = Field(0.8, gt=0, lt=1)
+    mask_ratio: float = Field(0.8, gt=0, lt=1)
     block: int = Field(5, ge=1)  # patches on a side of what is visible together
     clones: int = Field(16, ge=1)  # students a clip
     utterance: float = Field(1.0, ge=0)  # weight of the clip's loss; ASDA: 0.5
@@ -150,7 +152,7 @@ class SelfDistillation(Objective):
         targets = self._targets(features, frame_counts, valid)
         clones = valid.repeat_interleave(config.clones, 0)
         places = repeat_clips(layout, config.clones)
-        visible = draw_visible(clones, places, config.hidden_share, config.block)
+        visible = draw_visible(clones, places, config.mask_ratio, config.block)
         encoded = self.student.encode_patches(*gather_tokens(patches, places, visible))
         prefix, seen = encoded[:, : layout.num_prefix], encoded[:, layout.num_prefix :]
         noise = torch.randn(*clones.shape, seen.shape[2], device=seen.device, dtype=patches.dtype)
@@ -225,8 +227,10 @@ MAE_AST_CHUNK = (3, 5)
 class MaskedReconstructionConfig(Settings):
     """Settings of masked reconstruction; the defaults are MAE-AST's."""
 
+    renamed: ClassVar = {"hidden_share": "mask_ratio"}
+
     name: Literal["masked_reconstruction"] = "masked_reconstruction"
-    hidden_share: float = Field(0.75, gt=0, lt=1)
+    mask_ratio: float = Field(0.75, gt=0, lt=1)
     # Masked patches come in squares with a side from this range; None: from 3 to 5, as in MAE-AST's
     # patch model, unless `block` is given.
     chunk: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
@@ -278,7 +282,7 @@ class MaskedReconstruction(Objective):
         config = self.config
         patches, layout = self.student.patchify(features, frame_counts)
         valid = layout.valid(patches.device).expand(patches.shape[:2])
-        visible = draw_visible(valid, layout, config.hidden_share, **config.masks)
+        visible = draw_visible(valid, layout, config.mask_ratio, **config.masks)
         encoded = self.student.encode_patches(*gather_tokens(patches, layout, visible))
         seen = encoded[:, layout.num_prefix :]
         others = self.hidden_token.expand(*valid.shape, -1)
