@@ -7,7 +7,7 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
-from auricle.cli.statistics import statistics
+from auricle.cli.prepare import statistics
 from auricle.data import measure_statistics, read
 from auricle.features import FbankConfig
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from auricle.cli import thresholds
+from auricle.cli import judging
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ def test_of_many_classes_that_share_a_threshold_some_are_named(common, shown):
     ]
     rows.append({"label": "dog", "threshold": 0.3, "shared_threshold": False})
     named = ", ".join(f"class {place}" for place in range(12))
-    assert thresholds._describe(rows) == (
+    assert judging._describe_thresholds(rows) == (
         "thresholds of 15 classes stored; 14 of fewer than 5 clips, or of all, share one "
         f"({shown}): {named} and 2 more"
     )
@@ -23,4 +23,4 @@ def test_of_many_classes_that_share_a_threshold_some_are_named(common, shown):
 
 def test_when_every_class_has_its_own_threshold_nothing_else_is_said():
     rows = [{"label": "dog", "threshold": 0.3, "shared_threshold": False}]
-    assert thresholds._describe(rows) == "thresholds of 1 classes stored"
+    assert judging._describe_thresholds(rows) == "thresholds of 1 classes stored"

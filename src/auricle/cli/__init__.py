@@ -1,1 +1,1 @@
-"""The command line: one file per command, no logic."""
+"""The command line: a file for commands of one kind, no logic."""

@@ -1,11 +1,11 @@
-"""`auricle agree`: does a student hear what its teacher hears?"""
+"""`auricle agree` and `auricle match`: does a student answer as its teacher, and make it do so."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from auricle.cli import judging, thresholds
+from auricle.cli import judging
 from auricle.errors import CheckpointError
 
 
@@ -57,11 +57,7 @@ def agree(  # noqa: PLR0913 - one parameter for each option
     from auricle.evaluation import agree as compare_models
     from auricle.evaluation import agreement_report, report
     from auricle.evaluation.agreement import check_all_known
-    from auricle.inference import (
-        Classifier,
-        check_distinct,
-        resolve,
-    )  # here, so that --help is quick
+    from auricle.inference import Classifier, check_distinct, resolve  # here, for a quick --help
 
     check_distinct([student, teacher])
     with report.writable(out):
@@ -86,13 +82,62 @@ def agree(  # noqa: PLR0913 - one parameter for each option
     if calibrate:
         del asked["student"]
         chosen_on = asked | {"threshold": threshold, "clips": len(found.clips)}
-        thresholds.store(student, found.numbers["classes"], chosen_on)
+        judging.store_thresholds(student, found.numbers["classes"], chosen_on)
     if found.failures:
         raise typer.Exit(1)
 
 
+def match(  # noqa: PLR0913 - one parameter for each option
+    student: judging.ModelArgument,
+    teacher: judging.TeacherArgument,
+    data: judging.UnlabelledDataOption,
+    out: Annotated[Path, typer.Option(help="New folder for the checkpoint.", show_default=False)],
+    split: judging.SplitOption = None,
+    fold: judging.FoldOption = None,
+    device: judging.DeviceOption = "auto",
+    batch_size: judging.BatchOption = 32,
+) -> None:
+    """Scale a distilled model's last layer so that each label varies as it does for the teacher.
+
+    A student answers more cautiously than its teacher, most of all about rare labels, which then
+    stand behind frequent ones. In the copy that is written the log-odds of each label have the
+    teacher's mean and deviation over these clips, which need no labels and may be those it learnt
+    from. A clip that one of them cannot use is reported on stderr and left out, and the exit code
+    is then 1.
+
+    Examples:
+
+      auricle match runs/student/last teacher --data sounds.csv --split train --out runs/matched
+    """
+    from auricle import checkpoint
+    from auricle.data import read
+    from auricle.evaluation import report
+    from auricle.evaluation.agreement import score_both
+    from auricle.evaluation.matching import check_can_match, matched
+    from auricle.inference import Classifier, check_distinct, resolve  # here, for a quick --help
+
+    check_distinct([student, teacher])
+    checkpoint.check_new(out)
+    own, other = resolve(student), resolve(teacher)
+    check_can_match(own, other)
+    with report.writable(out):
+        manifest = read(data, labelled=False).select(split, fold)
+        with judging.counting(2 * len(manifest.clips)) as progress:
+            sides = (Classifier(own, device), Classifier(other, device))
+            both = score_both(*sides, manifest, batch_size, progress)
+        judging.report_failures(both.failures)
+        origin = {"teacher": teacher, "data": str(data), "split": split, "fold": fold}
+        checkpoint.save(matched(own, both, origin), out)
+    typer.echo(
+        f"{out}: {student} with the mean and deviation that {teacher} gives each of "
+        f"{len(both.labels)} labels in {len(both.clips)} clips"
+    )
+    if both.failures:
+        raise typer.Exit(1)
+
+
 def _check_can_store(student: str, split: str | None, fold: int | None) -> None:
-    thresholds.check_clips_are_named(split, fold)
+    judging.check_clips_are_named(split, fold)
     if not Path(student).is_dir():
         raise CheckpointError(
             f"{student}: no folder. --calibrate stores thresholds in the student's own checkpoint: "

@@ -1,13 +1,14 @@
-"""What `auricle evaluate` and `auricle ensemble` share: the clips asked for, progress, the end."""
+"""What commands share that judge models: options, the clips asked for, thresholds, the end."""
 
-import contextlib
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from auricle.cli import output
+from auricle.errors import NAMES_SHOWN, ConfigError
 from auricle.progress import MinuteLines
 
 if TYPE_CHECKING:
@@ -56,22 +57,12 @@ def clips_asked_for(
     return leave_out(read(data).select(split, fold), without or [])
 
 
-@contextlib.contextmanager
-def counting(total: int) -> Iterator[Callable[[int], object]]:
+def counting(total: int) -> AbstractContextManager[Callable[[int], None]]:
     """A bar on a terminal's stderr while the block runs; call what it gives with clips done.
 
     Elsewhere it prints a line a minute.
     """
-    if not sys.stderr.isatty():
-        yield MinuteLines(total, "clips")
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), "clips", TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda num_clips: progress.advance(task, num_clips)
+    return output.counting(total, "clips", MinuteLines(total, "clips"))
 
 
 def report_failures(failures: "Iterable[Failure]") -> None:
@@ -92,3 +83,48 @@ def finish(evaluation: "Evaluation", out: Path, asked: dict[str, Any]) -> None:
         typer.echo(f"without the clips labelled {', '.join(asked['without'])}")
     report.print_tables(evaluation, Console())
     typer.echo(f"{out}: report.html, metrics.json, predictions.csv and scores.safetensors")
+
+
+def check_clips_are_named(split: str | None, fold: int | None) -> None:
+    """Refuse to choose thresholds on whatever a manifest holds.
+
+    Raises:
+        ConfigError: neither a split nor a fold is named.
+    """
+    if split is None and fold is None:
+        raise ConfigError(
+            "--calibrate chooses thresholds on the clips that are scored. Say which with --split "
+            "or --fold, and keep the test clips out of it."
+        )
+
+
+def store_thresholds(model: str, classes: list[dict[str, Any]], chosen_on: dict[str, Any]) -> None:
+    """Store the thresholds of `classes` into the checkpoint folder `model`, and say so.
+
+    Args:
+        classes: rows of `calibration.best_thresholds`, each with its `label`.
+        chosen_on: what the thresholds were chosen on, for the provenance.
+    """
+    from auricle import checkpoint
+    from auricle.evaluation.calibration import thresholds_for
+
+    checkpoint.store_thresholds(Path(model), thresholds_for(classes), chosen_on)
+    typer.echo(f"{model}: {_describe_thresholds(classes)}")
+
+
+def _describe_thresholds(classes: list[dict[str, Any]]) -> str:
+    """What was stored, in a line."""
+    from auricle.evaluation.calibration import FEWEST_POSITIVES
+
+    shared = [row for row in classes if row["shared_threshold"]]
+    stored = f"thresholds of {len(classes)} classes stored"
+    if not shared:
+        return stored
+    names = ", ".join(row["label"] for row in shared[:NAMES_SHOWN])
+    more = f" and {len(shared) - NAMES_SHOWN} more" if len(shared) > NAMES_SHOWN else ""
+    common = shared[0]["threshold"]
+    value = "0.5, as these clips cannot decide" if common is None else f"{common:.3f}"
+    return (
+        f"{stored}; {len(shared)} of fewer than {FEWEST_POSITIVES} clips, or of all, share one "
+        f"({value}): {names}{more}"
+    )

@@ -15,21 +15,15 @@ import typer
 from typer.core import TyperGroup
 
 import auricle
-from auricle.cli.ablate import ablate
-from auricle.cli.agree import agree
+from auricle.cli.ablate import ablate, tune
+from auricle.cli.agree import agree, match
 from auricle.cli.compare import compare
-from auricle.cli.distill import distill
-from auricle.cli.ensemble import ensemble
-from auricle.cli.evaluate import evaluate
-from auricle.cli.match import match
+from auricle.cli.evaluate import ensemble, evaluate
 from auricle.cli.models import average, convert, describe, models
 from auricle.cli.predict import embed, predict
-from auricle.cli.prepare import prepare
-from auricle.cli.pretrain import pretrain
+from auricle.cli.prepare import prepare, statistics
 from auricle.cli.probe import probe
-from auricle.cli.statistics import statistics
-from auricle.cli.train import train
-from auricle.cli.tune import tune
+from auricle.cli.train import distill, pretrain, train
 from auricle.errors import AudioWarning, DataWarning, TrainingWarning, UserError, printable
 
 # Panels of --help, by what a person wants. A command has the name and docstring of its function.

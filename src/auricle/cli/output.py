@@ -5,7 +5,7 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,6 +113,27 @@ def segments(
     for found in windows.grouped(watched()):
         progress.clear()
         yield found
+
+
+@contextlib.contextmanager
+def counting(
+    total: int, unit: str, elsewhere: Callable[[int], None]
+) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal's stderr while the block runs; call what it gives with how many are done.
+
+    Args:
+        elsewhere: what to call where stderr is no terminal.
+    """
+    if not sys.stderr.isatty():
+        yield elsewhere
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), unit, TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda num_done: progress.advance(task, num_done)
 
 
 def show_bars(answer: "Answer") -> None:

@@ -1,14 +1,14 @@
-"""`auricle prepare`: a public data set, as downloaded, to a manifest."""
+"""`auricle prepare` and `auricle statistics`: a data set to a manifest, mean and deviation."""
 
-import contextlib
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from auricle.cli.front_ends import FrontEnd, front_end_settings
+from auricle.cli import output
+from auricle.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
     from auricle.data import Manifest
@@ -19,7 +19,6 @@ NAMES = """
 esc50, esc10, speech_commands_v1, speech_commands_v2, speech_commands_v1_12, speech_commands_v2_12,
 speech_commands_12, audioset, audioset_balanced, fsd50k, urbansound8k, folder, audiofolder or table.
 """
-
 
 Out = Annotated[
     Path | None,
@@ -51,6 +50,10 @@ ColumnNames = Annotated[
         help="Of a table: which of its columns is path, labels, split, fold, group.",
         show_default="usual names",
     ),
+]
+FrontEnd = Annotated[
+    str,
+    typer.Option(help="Whose log-mel values: fbank (AST, HAM-AST) or efficientat (MobileNet)."),
 ]
 
 
@@ -97,7 +100,7 @@ def prepare(  # noqa: PLR0913 - one parameter for each option
     from auricle.data.prepare import parse_columns
     from auricle.data.prepare import prepare as prepare_data_set
 
-    settings = front_end_settings(front_end, "prepare", sample_rate=sample_rate)
+    settings = _front_end_settings(front_end, "prepare", sample_rate=sample_rate)
     given = parse_columns(columns) if columns else {}
     out = out or _beside(folder)
     if download:
@@ -115,6 +118,68 @@ def prepare(  # noqa: PLR0913 - one parameter for each option
         num_faults += _pack(manifest, pack, settings.sample_rate)
     if num_faults:
         raise typer.Exit(1)
+
+
+def statistics(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="Manifest, or folder with a sub-folder per class.", readable=False
+        ),  # the error is ours
+    ],
+    split: Annotated[str | None, typer.Option(help="Only the clips of this split.")] = None,
+    not_fold: Annotated[int | None, typer.Option(help="Only the clips of the other folds.")] = None,
+    front_end: FrontEnd = "fbank",
+    sample_rate: Annotated[
+        int | None, typer.Option(help="In Hz.", show_default="the front end's own")
+    ] = None,
+    num_mels: Annotated[int, typer.Option(help="Mel bins.")] = 128,
+) -> None:
+    """Print the mean and std that a recipe takes under front_end.
+
+    They are measured over the true frames of all clips; padding has no part in them. What auricle
+    prepare has stored beside the manifest is taken, if it is of these clips and settings.
+
+    Examples:
+
+      auricle statistics sounds/
+
+      auricle statistics esc50.csv --not-fold 1
+    """
+    from auricle.data import measure_statistics, read
+    from auricle.data.statistics import find_statistics, statistics_file
+
+    settings = _front_end_settings(
+        front_end, "statistics", sample_rate=sample_rate, num_mels=num_mels
+    )
+    stored = None if not_fold is not None else find_statistics(data, split, settings)
+    if stored is not None:
+        typer.echo(
+            f"from {statistics_file(data)}: {stored.num_clips} of {stored.of} clips", err=True
+        )
+        mean, std = stored.mean, stored.std
+    else:
+        measured = measure_statistics(read(data).select(split, not_fold=not_fold), settings)
+        mean, std = measured.mean, measured.std
+    typer.echo(f"mean: {mean:.7f}\nstd: {std:.7f}")
+
+
+def _front_end_settings(name: str, where: str, **settings: int | None) -> "FilterbankConfig":
+    """The settings of the front end called `name`, with its own defaults for what is None.
+
+    Args:
+        where: the command, for messages.
+
+    Raises:
+        ConfigError: there is no such front end, or it cannot have these settings.
+    """
+    from auricle.config import from_dict
+    from auricle.features import FILTERBANKS
+
+    if name not in FILTERBANKS:
+        raise ConfigError(f"--front-end: {unknown_name('front end', name, FILTERBANKS)}")
+    given = {key: value for key, value in settings.items() if value is not None}
+    return from_dict(FILTERBANKS[name].config, given, where)
 
 
 def _beside(folder: Path) -> Path:
@@ -167,16 +232,6 @@ def _store(measured: "Measured", front_end: "FilterbankConfig", out: Path) -> No
     typer.echo(f"{statistics_file(out)}: {stored.summary()}")
 
 
-@contextlib.contextmanager
-def _counting(done: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on the terminal while the block runs; call what it gives with the clips just done."""
-    if not sys.stderr.isatty():
-        yield lambda count: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), f"clips {done}", TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(done, total=total)
-        yield lambda count: bar.advance(task, count)
+def _counting(done: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+    """A bar on a terminal while the block runs, elsewhere nothing."""
+    return output.counting(total, f"clips {done}", lambda count: None)
