@@ -298,8 +298,18 @@ def start(*words: object, **options: object) -> subprocess.Popen:
     program = "from auricle.cli.main import main; main()"
     command = [sys.executable, "-c", program, "predict", *map(str, words)]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_interrupts,
+        **options,
     )
+
+
+def heed_interrupts() -> None:
+    """Undo what a shell does to its background jobs, which the tests may be: ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_a_process_answers_a_name_that_is_no_text(sound, tiny_model, tmp_path):
