@@ -14,8 +14,7 @@ from auricle.errors import ConfigError, UserError
 if TYPE_CHECKING:
     from auricle.audio import Channel
     from auricle.inference import Classifier, Engine, Segment
-    from auricle.inference.formats import Format
-    from auricle.inference.records import Answer, Part
+    from auricle.inference.records import Answer, Format, Part
     from auricle.inference.vectors import Row
 
 DEFAULT_MODEL = "tagger"
@@ -132,9 +131,9 @@ def predict(  # noqa: PLR0913 - one parameter for each option
             "Leave one of them out."
         )
     selected = _channel_of(channel)
-    from auricle.inference import Classifier, formats, records  # here, so that --help does not wait
+    from auricle.inference import Classifier, records  # here, so that --help does not wait
 
-    chosen = formats.choose(name)
+    chosen = records.choose_format(name)
     classifier = Classifier.load(model, device, aggregate or "mean")
     classifier = classifier.select(labels or None, without or [], min_score)
     if group:

@@ -1,11 +1,14 @@
-"""What a model answers about a recording, as plain values: a dict for JSON, rows for tables."""
+"""What a model answers about a recording, as plain values, and as a table, JSON lines or CSV."""
 
-from collections.abc import Iterable, Sequence
+import csv
+import io
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from auricle.errors import printable
+from auricle.config import to_json
+from auricle.errors import ConfigError, printable, unknown_name
 from auricle.inference.ontology import Group
 from auricle.inference.recognition import Prediction, Recognition
 
@@ -37,6 +40,19 @@ class Answer:
     model: str
     whole: Part
     windows: Iterable[Part]
+
+
+@dataclass(frozen=True)
+class Format:
+    """How answers are written.
+
+    Attributes:
+        text: an answer as text that ends its last line.
+        header: what comes before the first answer, given whether there are groups.
+    """
+
+    text: Callable[[Answer], str]
+    header: Callable[[bool], str] = lambda has_groups: ""
 
 
 def record(answer: Answer) -> dict[str, Any]:
@@ -94,6 +110,56 @@ def title(line: Prediction | Group) -> str:
         return line.label
     own, last = f"{line.score:.1%}", f"{line.path[-1].score:.1%}"
     return STEP.join(line.names) + ("" if own == last else f" ({last})")
+
+
+def table(answer: Answer) -> str:
+    """Return the file's name, then a line for each label or group.
+
+    What is not recognised stands under a heading of its own; silence has no labels.
+    """
+    lines = [printable(str(answer.file))]
+    for heading, entries in sections(answer.whole):
+        lines += [f"  {heading}"] * bool(heading)
+        lines += [f"  {entry.score:6.1%}  {title(entry)}" for entry in entries]
+    return "\n".join(lines) + "\n"
+
+
+def json_line(answer: Answer) -> str:
+    """Return one JSON object on one line."""
+    return to_json(record(answer)) + "\n"
+
+
+def csv_lines(answer: Answer) -> str:
+    """Return a line for each label or group of each window."""
+    return _csv(rows(answer))
+
+
+def _csv_header(has_groups: bool) -> str:
+    return _csv([list(GROUP_COLUMNS if has_groups else COLUMNS)])
+
+
+def _csv(rows: list[list[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+FORMATS = {
+    "table": Format(table),
+    "json": Format(json_line),
+    "csv": Format(csv_lines, _csv_header),
+}
+
+
+def choose_format(name: str) -> Format:
+    """Return the format called so.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in FORMATS:
+        raise ConfigError(unknown_name("format", name, FORMATS))
+    return FORMATS[name]
 
 
 def _scored(entries: Sequence[Prediction | Group]) -> list[dict[str, Any]]:

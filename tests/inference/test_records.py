@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from auricle.errors import ConfigError
-from auricle.inference import Group, Prediction, Recognition, formats, records
+from auricle.inference import Group, Prediction, Recognition, records
 
 
 def answer(score=0.25, recognised=None, groups=None):
@@ -40,20 +40,22 @@ def test_rows_are_those_of_the_columns():
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
 def test_json_never_holds_a_number_that_is_none(number):
-    line = formats.json_line(answer(score=number))
+    line = records.json_line(answer(score=number))
     assert json.loads(line, parse_constant=pytest.fail)["labels"][0]["score"] is None
 
 
 def test_the_name_of_a_file_holds_nothing_that_a_terminal_obeys():
     foreign = replace(answer(), file=Path("\x1b[2J\x9b.wav"))
-    texts = [formats.choose(name).text(foreign) for name in ("table", "csv", "json")]
+    texts = [records.choose_format(name).text(foreign) for name in ("table", "csv", "json")]
     assert [text.isprintable() for text in "".join(texts).splitlines()] == [True] * 6
     assert texts[0].startswith("\\x1b[2J\\x9b.wav\n")
     assert json.loads(texts[2])["file"] == "\x1b[2J\x9b.wav"
 
 
 def test_csv_quotes_what_has_to_be():
-    assert formats.choose("csv").header(False) + formats.choose("csv").text(answer()) == (
+    assert records.choose_format("csv").header(False) + records.choose_format("csv").text(
+        answer()
+    ) == (
         "file,start,end,label,score,recognised,silence\n"
         'x/dog.wav,0.0,2.0,"a, b",0.25,,0\n'
         "x/dog.wav,0.0,2.0,c,0.123457,,0\n"
@@ -62,7 +64,7 @@ def test_csv_quotes_what_has_to_be():
 
 def test_an_unknown_format_is_refused():
     with pytest.raises(ConfigError) as caught:
-        formats.choose("jsn")
+        records.choose_format("jsn")
     assert str(caught.value) == (
         "unknown format 'jsn'. Did you mean 'json'? Known: csv, json, table."
     )
