@@ -1,4 +1,4 @@
-"""Let a trained model hear soft sound as if it were louder: set `min_level_dbfs` of its front end.
+"""Let a trained model raise soft sound before it scores it: set `min_level_dbfs` of its front end.
 
     python scripts/raise_soft.py MODEL [--dbfs -30]
 
@@ -25,7 +25,7 @@ def main() -> None:
     found.config = found.config.model_copy(update={"front_end": front_end})
     card = (arguments.model / "README.md").read_text(encoding="utf-8")
     checkpoint.save(found, arguments.model, card=card)
-    print(f"{arguments.model}: softer clips are heard at {arguments.dbfs:g} dBFS")
+    print(f"{arguments.model}: softer clips are raised to {arguments.dbfs:g} dBFS")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from rich.console import Console
 from auricle import audio, data
 from auricle.errors import AudioError, CheckpointError, DataError
 from auricle.evaluation import agree, agreement_report
-from auricle.evaluation.agreement import measure_likeness, places, shared_labels
+from auricle.evaluation.agreement import measure_likeness, ranks, shared_labels
 from auricle.inference import Classifier
 
 LABELS = ["a", "b", "c", "d", "e"]
@@ -45,7 +45,7 @@ def test_a_copy_agrees_in_everything():
 def test_the_best_label_is_looked_for_among_the_teachers_three():
     student = torch.full((4, 5), 0.1)
     student[[0, 1, 2, 3], [2, 0, 1, 3]] = 0.9  # third, last, last and first in the teacher's order
-    assert places(student, TEACHER).tolist() == [3, 5, 5, 1]
+    assert ranks(student, TEACHER).tolist() == [3, 5, 5, 1]
     numbers = likeness(student)
     assert numbers["top1_in_top3"] == 0.5
     assert numbers["top1_same"] == 0.25

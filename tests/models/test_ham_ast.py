@@ -193,7 +193,7 @@ def test_transfer_adapts_positions_and_keeps_a_new_head():
     target = models.build("ast", {**TINY, "depth": 1, "num_classes": 35})
     report = models.transfer(source, target)
     assert report.adapted == ("positions.grid",)
-    assert set(report.kept) == {name for name in target.state_dict() if name.startswith("head.")}
+    assert set(report.fresh) == {name for name in target.state_dict() if name.startswith("head.")}
     assert torch.equal(target.positions.grid, source.positions.grid[:, 19:31])
 
 

@@ -33,7 +33,7 @@ def test_reinitialised_positions_are_new_even_where_they_would_fit():
     report = models.transfer(source, target, positions="reinitialised")
     after = list(target.positions.parameters())
     assert all(torch.equal(old, new) for old, new in zip(before, after, strict=True))
-    assert {"positions.grid", "positions.prefix"} <= set(report.kept)
+    assert {"positions.grid", "positions.prefix"} <= set(report.fresh)
     assert torch.equal(target.patches.projection.weight, source.patches.projection.weight)
 
 

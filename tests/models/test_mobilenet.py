@@ -130,7 +130,7 @@ def test_new_classes_get_a_new_head_and_everything_else_is_copied():
     source = small()
     target = models.build("mobilenet", {**source.config.to_dict(), "num_classes": 3})
     report = models.transfer(source, target)
-    assert report.kept == ("head.linear.weight", "head.linear.bias")
+    assert report.fresh == ("head.linear.weight", "head.linear.bias")
     features = noise(2, 90, 64)
     torch.testing.assert_close(target.eval().embed(features), source.embed(features))
     norms = [model.encoder.blocks[9].filter.norm for model in (source, target)]

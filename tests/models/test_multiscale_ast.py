@@ -311,7 +311,7 @@ def test_another_length_and_other_classes_start_from_what_was_learned():
     target = models.build("multiscale_ast", {**SMALL, "num_classes": 3, "max_frames": 64}).double()
     report = models.transfer(source, target)
     assert report.adapted == ("positions.grid",)
-    assert set(report.kept) == {name for name in target.state_dict() if name.startswith("head.")}
+    assert set(report.fresh) == {name for name in target.state_dict() if name.startswith("head.")}
 
 
 def test_without_classes_there_is_no_head():

@@ -77,12 +77,12 @@ def container_inside(stream: BinaryIO) -> str | None:
     if re.match(rb".{0,191}?(?:\x47.{187}){4}\x47", text, re.DOTALL):
         return "mpegts"
     for match in re.finditer(CONTAINERS["aac"], text):
-        place = match.start()
+        index = match.start()
         for _ in range(CONFIRMED):
-            header = text[place : place + 6]
+            header = text[index : index + 6]
             if len(header) < 6 or not re.match(CONTAINERS["aac"], header):
                 break
-            place += (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
+            index += (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
         else:
             return "aac"
     return None

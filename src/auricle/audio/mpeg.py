@@ -91,14 +91,14 @@ def streams(file: BinaryIO, start: int) -> list[Stream]:
 
     Speed: an hour takes a tenth of a second, a hundredth of what decoding it takes.
     """
-    found: list[Stream] = []
+    result: list[Stream] = []
     reader = _Reader(file, start)
     while reader.fill():
-        if _follow(reader, found) or _begin(reader, found):
+        if _follow(reader, result) or _begin(reader, result):
             continue
-        if not reader.search() or (not found and reader.position > start + MOST_SEARCHED):
+        if not reader.search() or (not result and reader.position > start + MOST_SEARCHED):
             break
-    return [stream for stream in found if stream.num_frames > 1]
+    return [stream for stream in result if stream.num_frames > 1]
 
 
 class _Reader:
@@ -128,14 +128,14 @@ class _Reader:
         return index >= 0 or not self.is_last
 
 
-def _follow(reader: _Reader, found: list[Stream]) -> bool:
+def _follow(reader: _Reader, streams: list[Stream]) -> bool:
     """Add the frames that continue the last stream; whether there are any.
 
     Speed: most of the time of `streams` is spent in this loop.
     """
-    if not found or found[-1].runs[-1].stop != reader.position:
+    if not streams or streams[-1].runs[-1].stop != reader.position:
         return False
-    stream, chunk, index, last = found[-1], reader.chunk, reader.index, -1
+    stream, chunk, index, last = streams[-1], reader.chunk, reader.index, -1
     kind, is_mono, number = stream.frame.kind, stream.is_mono, 0
     end = len(chunk) - (0 if reader.is_last else LOOKAHEAD)
     while index + 4 <= end and chunk[index] == 0xFF:
@@ -155,7 +155,7 @@ def _follow(reader: _Reader, found: list[Stream]) -> bool:
     return True
 
 
-def _begin(reader: _Reader, found: list[Stream]) -> bool:
+def _begin(reader: _Reader, streams: list[Stream]) -> bool:
     """Add the frame that begins a stream, or goes on with the last one behind a break."""
     chunk, index = reader.chunk, reader.index
     frame = _frame_at(chunk, index)
@@ -163,10 +163,10 @@ def _begin(reader: _Reader, found: list[Stream]) -> bool:
         return False
     is_mono = chunk[index + 3] >> 6 == 3
     tag = _tag_in(chunk, index, frame, is_mono)
-    last = found[-1] if found else None
+    last = streams[-1] if streams else None
     if last is None or tag is not None or (frame.kind, is_mono) != (last.frame.kind, last.is_mono):
         last = Stream(frame, is_mono, None if tag is None else reader.base + tag + index)
-        found.append(last)
+        streams.append(last)
     last.runs.append(range(reader.position, reader.position + frame.size))
     last.last_frames.append(reader.position)
     last.num_frames += 1
@@ -199,11 +199,11 @@ def _is_confirmed(chunk: bytes, index: int, frame: Frame) -> bool:
 def _tag_in(chunk: bytes, index: int, frame: Frame, is_mono: bool) -> int | None:
     """Place of the mark of a tag in a frame of layer 3: Xing, Info or VBRI; None without one."""
     if frame.samples == SAMPLES[1, 3]:
-        place = 4 + (17 if is_mono else 32)
+        offset = 4 + (17 if is_mono else 32)
     else:
-        place = 4 + (9 if is_mono else 17)
-    if chunk[index + place : index + place + 4] in MARKS[:2]:
-        return place
+        offset = 4 + (9 if is_mono else 17)
+    if chunk[index + offset : index + offset + 4] in MARKS[:2]:
+        return offset
     return 36 if chunk[index + 36 : index + 40] == MARKS[2] else None
 
 
@@ -275,14 +275,14 @@ def read_tag(file: BinaryIO, position: int) -> Tag:
     if text[:4] == b"VBRI":
         frames, size = int.from_bytes(text[14:18], "big"), int.from_bytes(text[10:14], "big")
         return Tag(frames, size, (position + 14, position + 10), 0)
-    flags, place = text[7], 8
+    flags, offset = text[7], 8
     numbers: list[int | None] = []
     fields: list[int | None] = []
     for flag in (1, 2):
         has = bool(flags & flag)
-        numbers.append(int.from_bytes(text[place : place + 4], "big") if has else None)
-        fields.append(position + place if has else None)
-        place += 4 * has
-    place += 100 * bool(flags & 4) + 4 * bool(flags & 8) + 21
-    delays = int.from_bytes(text[place : place + 3], "big") if place <= 141 else 0
+        numbers.append(int.from_bytes(text[offset : offset + 4], "big") if has else None)
+        fields.append(position + offset if has else None)
+        offset += 4 * has
+    offset += 100 * bool(flags & 4) + 4 * bool(flags & 8) + 21
+    delays = int.from_bytes(text[offset : offset + 3], "big") if offset <= 141 else 0
     return Tag(numbers[0], numbers[1], (fields[0], fields[1]), (delays >> 12) + (delays & 0xFFF))

@@ -41,22 +41,22 @@ class Chain:
 
 def chains(file: BinaryIO) -> list[Chain]:
     """The chains of a file, one after the other; one as a rule."""
-    found: list[Chain] = []
+    result: list[Chain] = []
     was_first = False
     for page in _pages(file):
         is_first = bool(page.flags & FIRST)
         if is_first and not was_first:
             file.seek(page.body.start)
-            found.append(Chain(page.position, page.position, file.read(16), page.serial))
+            result.append(Chain(page.position, page.position, file.read(16), page.serial))
         was_first = is_first
-        if not found:
+        if not result:
             continue
-        chain = found[-1]
+        chain = result[-1]
         chain.end = page.body.stop
         if page.serial == chain.serial:
             chain.bodies.append(page.body)
             chain.has_end = bool(page.flags & LAST) and page.is_whole
-    return found
+    return result
 
 
 def _pages(file: BinaryIO) -> Iterator[Page]:
@@ -66,10 +66,10 @@ def _pages(file: BinaryIO) -> Iterator[Page]:
         file.seek(position)
         header = file.read(HEADER + 255)
         if header[:4] != MARK or len(header) < HEADER:
-            found = _find(file, position + 1)
-            if found is None:
+            following = _find(file, position + 1)
+            if following is None:
                 return
-            position = found
+            position = following
             continue
         start = position + HEADER + header[26]
         stop = start + sum(header[HEADER : HEADER + header[26]])

@@ -184,10 +184,10 @@ def find_sounds(paths: Iterable[Path], warn_skipped: bool = False) -> list[Path]
     Raises:
         AudioError: a path does not exist, a directory may not be read or has no sound in it.
     """
-    found: list[Path] = []
+    files: list[Path] = []
     for path in paths:
-        found += _walk(path, warn_skipped) if _is_directory(path) else [path]
-    return found
+        files += _walk(path, warn_skipped) if _is_directory(path) else [path]
+    return files
 
 
 def _is_directory(path: Path) -> bool:

@@ -121,9 +121,9 @@ def links(source: OpenedAudio) -> list[Link]:
         return [Link(Spliced(source.stream, (range(8), UNKNOWN_SIZE, rest)), note=UNFINISHED)]
     if head[:7] == b"NIST_1A":
         return [Link(promised=_nist_seconds(source.stream))]
-    found = _mpeg_links(source)
+    result = _mpeg_links(source)
     is_mpeg = source.start or (head[:1] == b"\xff" and head[1:2] >= b"\xe0")
-    return found or ([] if is_mpeg else [Link()])
+    return result or ([] if is_mpeg else [Link()])
 
 
 def nameless(stream: BinaryIO) -> Spliced:
@@ -137,29 +137,29 @@ def _size(stream: BinaryIO) -> int:
 
 def _overlaid(parts: Iterable[range], patches: dict[int, bytes]) -> list[Part]:
     """The parts of a stream with other bytes at some positions."""
-    found: list[Part] = []
+    pieces: list[Part] = []
     for part in parts:
         start = part.start
         for position, content in sorted(patches.items()):
             if position in part:
-                found += [range(start, position), content]
+                pieces += [range(start, position), content]
                 start = position + len(content)
-        found.append(range(start, part.stop))
-    return [part for part in found if len(part)]
+        pieces.append(range(start, part.stop))
+    return [part for part in pieces if len(part)]
 
 
 def _ogg_links(stream: BinaryIO) -> list[Link]:
     chains = ogg.chains(stream)
     if len(chains) == 1 and chains[0].head[:5] != b"\x7fFLAC":
         return [Link(is_cut=not chains[0].has_end)]
-    found = []
+    result = []
     for chain in chains:
         parts = [range(chain.start, chain.end)]
         if chain.head[:5] == b"\x7fFLAC":  # libsndfile reads FLAC, but not within Ogg
             first = chain.bodies[0]
             parts = [range(first.start + 9, first.stop), *chain.bodies[1:]]
-        found.append(Link(Spliced(stream, parts), is_cut=not chain.has_end))
-    return found or [Link()]
+        result.append(Link(Spliced(stream, parts), is_cut=not chain.has_end))
+    return result or [Link()]
 
 
 def _mpeg_links(source: OpenedAudio) -> list[Link]:
@@ -167,20 +167,20 @@ def _mpeg_links(source: OpenedAudio) -> list[Link]:
     return [_mpeg_link(source, stream, len(streams) == 1) for stream in streams]
 
 
-def _mpeg_link(source: OpenedAudio, found: mpeg.Stream, is_alone: bool) -> Link:
-    file, start = source.stream, found.runs[0].start
-    is_clean = is_alone and start == source.start and len(found.runs) == 1
-    if found.tag is None:
-        silenced = mpeg.silenced(file, found)
-        stream = Spliced(file, [*_overlaid(found.runs, silenced), *ENDLESS])
-        return Link(stream, frames=found.num_frames * found.frame.samples)
-    tag = mpeg.read_tag(file, found.tag)
-    num_frames, num_bytes = found.num_frames - 1, sum(map(len, found.runs))
+def _mpeg_link(source: OpenedAudio, mpeg_stream: mpeg.Stream, is_alone: bool) -> Link:
+    file, start = source.stream, mpeg_stream.runs[0].start
+    is_clean = is_alone and start == source.start and len(mpeg_stream.runs) == 1
+    if mpeg_stream.tag is None:
+        silenced = mpeg.silenced(file, mpeg_stream)
+        stream = Spliced(file, [*_overlaid(mpeg_stream.runs, silenced), *ENDLESS])
+        return Link(stream, frames=mpeg_stream.num_frames * mpeg_stream.frame.samples)
+    tag = mpeg.read_tag(file, mpeg_stream.tag)
+    num_frames, num_bytes = mpeg_stream.num_frames - 1, sum(map(len, mpeg_stream.runs))
     if tag.num_frames is None:
-        first = found.runs[0]
-        rest = range(first.start + found.frame.size, first.stop)
-        parts: list[Part] = [rest, *found.runs[1:], *ENDLESS]
-        return Link(Spliced(file, parts), frames=num_frames * found.frame.samples)
+        first = mpeg_stream.runs[0]
+        rest = range(first.start + mpeg_stream.frame.size, first.stop)
+        parts: list[Part] = [rest, *mpeg_stream.runs[1:], *ENDLESS]
+        return Link(Spliced(file, parts), frames=num_frames * mpeg_stream.frame.samples)
     is_true = abs(num_frames - tag.num_frames) <= 1  # some count the frame with the tag
     size = _size(file) - start
     if is_clean and is_true and abs((tag.num_bytes or size) - size) * 100 <= size:
@@ -190,26 +190,26 @@ def _mpeg_link(source: OpenedAudio, found: mpeg.Stream, is_alone: bool) -> Link:
         for field, number in zip(tag.fields, (num_frames, num_bytes), strict=True)
         if field is not None
     }
-    promised = (tag.num_frames * found.frame.samples - tag.padding) / found.frame.rate
-    stream = Spliced(file, _overlaid(found.runs, patches | mpeg.silenced(file, found)))
+    promised = (tag.num_frames * mpeg_stream.frame.samples - tag.padding) / mpeg_stream.frame.rate
+    stream = Spliced(file, _overlaid(mpeg_stream.runs, patches | mpeg.silenced(file, mpeg_stream)))
     return Link(stream, promised=None if is_true else promised)
 
 
 def _wav_links(stream: BinaryIO, start: int) -> list[Link]:
     """One link for each of joined WAV files, the last one with what may follow it."""
-    size, found = _size(stream), list[Link]()
+    size, result = _size(stream), list[Link]()
     while True:
         wav = _read_wav(stream, start, size)
         if wav is None:
-            return found or [Link()]
+            return result or [Link()]
         end = wav.end if wav.end + 12 <= size else size
         stream.seek(end)
         behind = stream.read(12)
         is_joined = behind[:4] in (b"RIFF", *RF64_NAMES) and behind[8:] == b"WAVE"
         part = range(start, end if is_joined else size)
-        found.append(_wav_link(stream, wav, part))
+        result.append(_wav_link(stream, wav, part))
         if not is_joined:
-            return found
+            return result
         start = end
 
 
@@ -292,7 +292,7 @@ def _flac_links(stream: BinaryIO, start: int) -> list[Link]:
     stream.seek(start)
     info = stream.read(42)
     total = int.from_bytes(info[21:26], "big") & 2**36 - 1
-    block, most = (int.from_bytes(info[slice(*place)], "big") for place in ((10, 12), (15, 18)))
+    block, most = (int.from_bytes(info[slice(*span)], "big") for span in ((10, 12), (15, 18)))
     size = _size(stream)
     if len(info) < 42 or not total or not block:
         return [Link()]
@@ -336,13 +336,13 @@ def _flac_frame_end(head: bytes, info: bytes) -> int | None:
     number = head[4] & (0x7F >> ones)
     for byte in head[5 : 4 + length]:
         number = number << 6 | byte & 0x3F
-    place, code = 4 + length, head[2] >> 4
+    index, code = 4 + length, head[2] >> 4
     width = {6: 1, 7: 2}.get(code, 0)  # bytes of a block size that has no code
-    block = int.from_bytes(head[place : place + width], "big") + 1
+    block = int.from_bytes(head[index : index + width], "big") + 1
     if not width:
         block = 192 if code == 1 else (576 << code - 2 if code < 6 else 256 << code - 8)
-    place += width + {12: 1, 13: 2, 14: 2}.get(head[2] & 15, 0)
-    if _crc8(head[:place]) != head[place]:
+    index += width + {12: 1, 13: 2, 14: 2}.get(head[2] & 15, 0)
+    if _crc8(head[:index]) != head[index]:
         return None
     is_variable = head[1] & 1
     return number + block if is_variable else number * int.from_bytes(info[10:12], "big") + block
@@ -359,16 +359,16 @@ def _crc8(content: bytes) -> int:
 
 def _find_all(stream: BinaryIO, mark: bytes, position: int) -> list[int]:
     """Every place of `mark` in the stream from `position` on."""
-    found, kept = [], b""
+    positions, rest = [], b""
     stream.seek(position)
     while chunk := stream.read(2**20):
-        text = kept + chunk
-        place = text.find(mark)
-        while place >= 0:
-            found.append(position - len(kept) + place)
-            place = text.find(mark, place + 1)
-        position, kept = position + len(chunk), text[1 - len(mark) :]
-    return found
+        text = rest + chunk
+        index = text.find(mark)
+        while index >= 0:
+            positions.append(position - len(rest) + index)
+            index = text.find(mark, index + 1)
+        position, rest = position + len(chunk), text[1 - len(mark) :]
+    return positions
 
 
 def _nist_seconds(stream: BinaryIO) -> float | None:

@@ -150,15 +150,15 @@ def _write_config(config: CheckpointConfig, path: Path) -> None:
 def _run_hint(folder: Path) -> str:
     """The checkpoints in the folder of a run, or of several."""
     inside = [*folder.glob(f"*/{CONFIG_FILE}"), *folder.glob(f"*/*/{CONFIG_FILE}")]
-    found = sorted(
+    checkpoints = sorted(
         str(path.parent)
         for path in inside
         if path.with_name(WEIGHTS_FILE).exists() and not path.parent.name.startswith(".")
     )
-    if not found:
+    if not checkpoints:
         return ""
-    more = ", ..." if len(found) > CHECKPOINTS_SHOWN else ""
-    return f" Checkpoints in it: {', '.join(found[:CHECKPOINTS_SHOWN])}{more}"
+    more = ", ..." if len(checkpoints) > CHECKPOINTS_SHOWN else ""
+    return f" Checkpoints in it: {', '.join(checkpoints[:CHECKPOINTS_SHOWN])}{more}"
 
 
 def _weights_hint(folder: Path) -> str:

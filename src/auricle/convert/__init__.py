@@ -29,7 +29,7 @@ def can_read(source: Path) -> bool:
         try:
             return "model_type" in (read_json(source / "config.json") or {})
         except CheckpointError:
-            return False  # whatever it is, the reader of our own folders will say what is wrong
+            return False  # whatever it is, the reader of our own folders reports what is wrong
     return os.path.isfile(source) and source.suffix.lower() in TENSOR_FILES
 
 
@@ -54,7 +54,7 @@ def read(source: Path, stride: int | None = None, frames: int | None = None) -> 
 
 
 def write(checkpoint: Checkpoint, out: Path, layout: To = "auricle") -> list[str]:
-    """Save `checkpoint` at `out` and return what the layout has no place for.
+    """Save `checkpoint` at `out` and return what the layout cannot hold.
 
     `ast` is one file, the others are folders.
 
@@ -97,10 +97,10 @@ WRITERS: dict[str, Callable[[Checkpoint, Path], list[str]]] = {
 def _unknown(source: Source) -> CheckpointError:
     known = "an AST of its authors or of Hugging Face, EfficientAT, EAT, ASDA, DeiT, ViT or DINOv2"
     if source.config is not None:
-        found = f"a model of type {source.config.get('model_type')!r}"
+        content = f"a model of type {source.config.get('model_type')!r}"
     else:
-        found = f"tensors named {', '.join(list(source.tensors)[:3])}"
-    return CheckpointError(f"{source.path}: holds {found}; convert reads {known}.")
+        content = f"tensors named {', '.join(list(source.tensors)[:3])}"
+    return CheckpointError(f"{source.path}: holds {content}; convert reads {known}.")
 
 
 __all__ = ["TENSOR_FILES", "can_read", "read", "write"]

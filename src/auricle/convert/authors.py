@@ -107,7 +107,7 @@ def write(checkpoint: Checkpoint, out: Path) -> list[str]:
     it never calls; the file holds zeros for them.
 
     Raises:
-        CheckpointError: the layout has no place for this model.
+        CheckpointError: the layout cannot hold this model.
     """
     model = writable_ast(checkpoint, LAYOUT_NAME)
     if model.num_heads * HEAD_WIDTH != model.width:

@@ -149,11 +149,11 @@ def _settings(source: Source, names: Names, facts: Facts) -> dict[str, Any]:
     width, _, long, high = shape_of(tensors, names.projection, 4, path)  # kernel: time, frequency
     is_differential = _is_differential(source, names)
     hidden = shape_of(tensors, f"{names.block(0)}mlp.fc1.weight", 2, path)[0]
-    places = shape_of(tensors, names.positions, 3, path)[1]
+    positions = shape_of(tensors, names.positions, 3, path)[1]
     rows = NUM_MELS // high
-    if rows == 0 or places % rows:
+    if rows == 0 or positions % rows:
         raise CheckpointError(
-            f"{path}: {names.positions} has {places} rows, expected a multiple of {rows}: "
+            f"{path}: {names.positions} has {positions} rows, expected a multiple of {rows}: "
             f"one for each patch of {high} of {NUM_MELS} mel bins."
         )
     head = f"{names.head}head.weight"
@@ -167,7 +167,7 @@ def _settings(source: Source, names: Names, facts: Facts) -> dict[str, Any]:
         "norm_epsilon": facts.norm_epsilon,
         "readout": facts.readout,
         "differential": {} if is_differential else None,
-        "stored_columns": places // rows,
+        "stored_columns": positions // rows,
     }
 
 
@@ -202,20 +202,20 @@ def _facts(source: Source) -> Facts:
     """The settings of fairseq, or of a config.json, beside the tensors."""
     fine_tuned = _part(source.beside.get("cfg"), "model")
     pretrained = _part(fine_tuned, "pretrained_model_args", "model")
-    places = [fine_tuned, pretrained, source.config or {}]
-    if _first(places, "layer_norm_first", bool):
+    sections = [fine_tuned, pretrained, source.config or {}]
+    if _first(sections, "layer_norm_first", bool):
         raise CheckpointError(
             f"{source.path}: its settings say layer_norm_first, which no released EAT or ASDA has."
         )
-    mode = str(_first(places, "prediction_mode", str) or "CLS_TOKEN").rpartition(".")[2]
+    mode = str(_first(sections, "prediction_mode", str) or "CLS_TOKEN").rpartition(".")[2]
     if mode not in READOUTS:
         raise CheckpointError(
             f"{source.path}: its prediction_mode is {mode}; known are {' and '.join(READOUTS)}."
         )
     image = _part(fine_tuned, "modalities", "image")
     return Facts(
-        num_heads=_first(places, "num_heads", int),
-        norm_epsilon=_first([pretrained, *places], "norm_eps", float) or NORM_EPSILON,
+        num_heads=_first(sections, "num_heads", int),
+        norm_epsilon=_first([pretrained, *sections], "norm_eps", float) or NORM_EPSILON,
         frames=_first([fine_tuned, image], "target_length", int),
         readout=READOUTS[mode],
     )
@@ -228,9 +228,9 @@ def _part(values: Any, *keys: str) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def _first(places: list[dict[str, Any]], key: str, kind: type) -> Any:
+def _first(sections: list[dict[str, Any]], key: str, kind: type) -> Any:
     """The first value of `key` that is of `kind`, or None."""
-    return next((place[key] for place in places if type(place.get(key)) is kind), None)
+    return next((section[key] for section in sections if type(section.get(key)) is kind), None)
 
 
 def _describe(

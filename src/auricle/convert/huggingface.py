@@ -230,10 +230,10 @@ def _front_end(extractor: ExtractorConfig) -> FbankConfig:
 
 
 def write(checkpoint: Checkpoint, out: Path) -> list[str]:
-    """Save `checkpoint` in the folder `out`; returns what the layout has no place for.
+    """Save `checkpoint` in the folder `out`; returns what the layout cannot hold.
 
     Raises:
-        CheckpointError: the layout has no place for this model or front end.
+        CheckpointError: the layout cannot hold this model or front end.
     """
     model = _writable(checkpoint)
     out.mkdir(parents=True, exist_ok=True)
@@ -259,15 +259,15 @@ def _with_one_epsilon(state: dict[str, Tensor], model: ASTConfig) -> dict[str, T
 
 
 def _writable(checkpoint: Checkpoint) -> ASTConfig:
-    """The settings of the model, refused where model or front end have no place."""
+    """The settings of the model, refused where the layout cannot hold model or front end."""
     model = writable_ast(checkpoint, LAYOUT_NAME)
     if model.patch[0] != model.patch[1]:
         rows, columns = model.patch
         raise no_place(LAYOUT_NAME, f"patches of {rows} x {columns}: they must be square")
     for key, value in EXTRACTOR_FIXED.items():
-        found = getattr(checkpoint.config.front_end, key)
-        if found != value:
-            what = f"{key} = {found}: the extractor always has {value}"
+        actual = getattr(checkpoint.config.front_end, key)
+        if actual != value:
+            what = f"{key} = {actual}: the extractor always has {value}"
             raise no_place(LAYOUT_NAME, what)
     return model
 

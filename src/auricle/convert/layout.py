@@ -58,8 +58,8 @@ class Layout:
     def depth(self, names: Iterable[str]) -> int:
         """Number of blocks among `names`: one more than the highest number."""
         pattern = re.compile(re.escape(self.block).replace(r"\{\}", r"(\d+)"))
-        found = [pattern.match(name) for name in names]
-        return max((int(match[1]) + 1 for match in found if match), default=0)
+        matches = [pattern.match(name) for name in names]
+        return max((int(match[1]) + 1 for match in matches if match), default=0)
 
 
 def to_theirs(state: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
@@ -98,8 +98,8 @@ def to_ours(
 
 def without_prefix(names: Iterable[str], anchor: str) -> str | None:
     """The prefix of `anchor` in the names of a file ("module."), or None without anchor."""
-    found = [name.removesuffix(anchor) for name in names if f".{name}".endswith(f".{anchor}")]
-    return min(found, key=len, default=None)
+    prefixes = [name.removesuffix(anchor) for name in names if f".{name}".endswith(f".{anchor}")]
+    return min(prefixes, key=len, default=None)
 
 
 def shape_of(tensors: Mapping[str, Tensor], name: str, rank: int, path: Path) -> tuple[int, ...]:
@@ -130,9 +130,9 @@ def check(tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size], pat
         "Left over": [name for name in tensors if name not in expected],
         "Mis-shaped": wrong_shape,
     }
-    found = [f"{kind}: {_shown(names)}." for kind, names in findings.items() if names]
-    if found:
-        raise CheckpointError(f"{path}: the tensors are not those of this model. {' '.join(found)}")
+    parts = [f"{kind}: {_shown(names)}." for kind, names in findings.items() if names]
+    if parts:
+        raise CheckpointError(f"{path}: the tensors are not those of this model. {' '.join(parts)}")
 
 
 def _shown(names: list[str]) -> str:

@@ -96,14 +96,14 @@ def _load(path: Path, is_archive: bool) -> Any:
                 f"{path}: uses instructions of pickle that torch.save does not write by itself. "
                 f"{NOT_RUN}"
             ) from error
-        found = re.search(r"GLOBAL (\w[\w.]*)", str(error))
-        content = _read_inert(path) if is_archive and found else None
+        match = re.search(r"GLOBAL (\w[\w.]*)", str(error))
+        content = _read_inert(path) if is_archive and match else None
         if isinstance(content, dict) and content.keys() >= FAIRSEQ:
             return content
-        if found is None:
+        if match is None:
             raise _cut_off(path) from error
         raise CheckpointError(
-            f"{path}: holds more than tensors: it asks for {found[1]!r}. {NOT_RUN}"
+            f"{path}: holds more than tensors: it asks for {match[1]!r}. {NOT_RUN}"
         ) from error
     except (EOFError, RuntimeError, ValueError, KeyError, IndexError) as error:
         raise _cut_off(path) from error

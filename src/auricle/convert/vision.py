@@ -144,12 +144,12 @@ def _own_tensors(source: Source, vision: VisionLayout) -> tuple[dict[str, Tensor
         if not name.startswith(prefix)
         or name.removeprefix(prefix).removesuffix(".weight").removesuffix(".bias") in vision.unused
     ]
-    kept = {
+    weights = {
         name.removeprefix(prefix): value
         for name, value in source.tensors.items()
         if name not in dropped
     }
-    return kept, dropped
+    return weights, dropped
 
 
 def _image_settings(tensors: dict[str, Tensor], layout: Layout, path: Path) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class AugmentationConfig(Settings):
 
 
 class Augmentation(nn.Module):
-    """Changes each clip as the settings say, in this order; in training mode only.
+    """Changes each clip by these steps, in this order; in training mode only.
 
     - speed: by linear interpolation, the factor uniform on a logarithmic scale; what would be
       longer than the batch is cut.
@@ -55,7 +55,7 @@ class Augmentation(nn.Module):
     Input and output: waveforms `(B, S)`, lengths `(B,)`.
 
     Raises:
-        ConfigError: there are no impulse responses where the settings say, or one cannot be read.
+        ConfigError: no impulse responses in the folder of the settings, or one cannot be read.
     """
 
     def __init__(self, config: AugmentationConfig, sample_rate: int):
@@ -125,10 +125,10 @@ class Augmentation(nn.Module):
         white = torch.randn_like(waveforms)
         noise = torch.where(uniform(waveforms, 0, 1) < 0.5, white, pink(white))
         snr_db = uniform(waveforms, *self.config.noise_snr_db)
-        wanted = power(waveforms, lengths) * 10 ** (-snr_db / 10)
+        target = power(waveforms, lengths) * 10 ** (-snr_db / 10)
         actual = power(noise, lengths).clamp(min=torch.finfo(noise.dtype).tiny)
         chosen = uniform(waveforms, 0, 1) < self.config.noise_rate
-        return noise * (wanted / actual).sqrt() * chosen
+        return noise * (target / actual).sqrt() * chosen
 
 
 def _read_rooms(folder: str | None, sample_rate: int) -> list[Tensor]:

@@ -23,7 +23,7 @@ from auricle.data.manifest import Manifest, check_labels
 from auricle.data.soft_targets import open_soft_targets
 from auricle.errors import AudioError, DataError
 
-SILENCE = 1e-4  # of the clip's peak (-80 dB), or of full scale: a sample below it is not heard
+SILENCE = 1e-4  # of the clip's peak (-80 dB), or of full scale: a sample below it is inaudible
 LEAST_SOUND = 0.5  # of what the fullest crop holds: a crop with less is not drawn
 LONG_SECONDS = 60.0  # of an unlabelled recording: above this only the crop is decoded
 TOLERANCE = 0.1  # seconds that a crop of such a recording may lack
@@ -69,10 +69,10 @@ class ClipDataset(Dataset[Item]):
         labels: class names in the order of the model's outputs; None, for who asks no targets,
             leaves them empty.
         sample_rate: of the waveforms, in Hz.
-        crop_seconds: a longer clip is cut to this, at a place drawn from `(seed, epoch, index)`,
+        crop_seconds: a longer clip is cut to this, from a start drawn from `(seed, epoch, index)`,
             so that it does not depend on the number of workers; None leaves clips whole. Without
             labels, of a recording of more than 60 s nothing but the crop is decoded.
-        shortest_seconds: a clip with less is faulty: nothing could hear it.
+        shortest_seconds: a clip with less is faulty: no model could score it.
         skip_faulty: give a `Fault` for a faulty clip, instead of raising AudioError.
 
     Raises:
@@ -134,11 +134,11 @@ class ClipDataset(Dataset[Item]):
 
     def _refuse_short(self, clip: Clip, waveform: Tensor) -> None:
         if len(waveform) < self.shortest_size:
-            took, wanted = (
+            took, needed = (
                 1000 * size / self.sample_rate for size in (len(waveform), self.shortest_size)
             )
             raise AudioError(
-                f"{clip.path}: {took:.1f} ms of sound, but at least {wanted:.1f} ms are needed. "
+                f"{clip.path}: {took:.1f} ms of sound, but at least {needed:.1f} ms are needed. "
                 "Leave it out, or give a longer one."
             )
 
@@ -171,17 +171,17 @@ class ClipDataset(Dataset[Item]):
     def _part(self, sound: audio.Source, seconds: float, random: np.random.Generator) -> Tensor:
         """A crop of a long recording: of a few draws the first that is not silent."""
         assert self.crop_size is not None  # the caller's condition
-        wanted, is_counted, draws = self.crop_size / self.sample_rate, False, 0
+        needed, is_counted, draws = self.crop_size / self.sample_rate, False, 0
         while True:
-            start = random.uniform(0, max(0.0, seconds - wanted))
+            start = random.uniform(0, max(0.0, seconds - needed))
             try:
-                part = audio.load_part(sound, self.sample_rate, start, wanted)
+                part = audio.load_part(sound, self.sample_rate, start, needed)
             except AudioError:
                 if is_counted:
                     raise
                 part = torch.empty(0)
             if len(part) < self.crop_size - TOLERANCE * self.sample_rate and not is_counted:
-                # It ends before its header says.
+                # It is shorter than its header states.
                 seconds, is_counted = audio.duration(sound, trust_header=False), True
                 continue
             draws += 1

@@ -174,7 +174,7 @@ def write_faults(faults: Sequence[FaultyClip], manifest: Path) -> Path:
     Sounds are named relative to the folder. Without any, an older list is deleted.
 
     Raises:
-        DataError: the place cannot be written to.
+        DataError: the folder cannot be written to.
     """
     path = manifest.with_name(f"{manifest.stem}.faults.csv")
     if not faults:

@@ -178,8 +178,8 @@ class Clips(Sequence[Clip]):
     def values(self, column: Coded) -> list[Any]:
         """The distinct values of these clips in one of the columns, None left out."""
         codes = self.codes(column)
-        found = np.bincount(codes[codes != NOTHING], minlength=len(column.values))
-        return [column.values[code] for code in np.flatnonzero(found)]
+        counts = np.bincount(codes[codes != NOTHING], minlength=len(column.values))
+        return [column.values[code] for code in np.flatnonzero(counts)]
 
     def paths(self) -> Iterator[str]:
         """The path of each clip as text."""
@@ -221,10 +221,10 @@ class Joined(Sequence[Clip]):
     def __getitem__(self, index: slice) -> list[Clip]: ...
     def __getitem__(self, index: int | slice) -> Clip | list[Clip]:
         if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
-        place = range(len(self))[index]  # from the end, too, and IndexError behind it
-        part = int(np.searchsorted(self.ends, place, side="right"))
-        return self.parts[part][place - int(self.ends[part]) + len(self.parts[part])]
+            return [self[position] for position in range(*index.indices(len(self)))]
+        position = range(len(self))[index]  # from the end, too, and IndexError behind it
+        part = int(np.searchsorted(self.ends, position, side="right"))
+        return self.parts[part][position - int(self.ends[part]) + len(self.parts[part])]
 
 
 def _from_objects(clips: Iterable[Clip]) -> Clips:

@@ -158,15 +158,15 @@ def download(name: str, folder: Path) -> None:
 
 
 def _obtain(archive: Archive, folder: Path) -> None:
-    place = folder / ARCHIVES_FOLDER
-    done = place / f"{archive.files[-1].name}.unpacked"
+    archives = folder / ARCHIVES_FOLDER
+    done = archives / f"{archive.files[-1].name}.unpacked"
     if done.exists():
         return
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        archives.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"{place}: cannot be written to ({error.strerror}).") from error
-    paths = [_fetch(file, place) for file in archive.files]
+        raise DataError(f"{archives}: cannot be written to ({error.strerror}).") from error
+    paths = [_fetch(file, archives) for file in archive.files]
     unpack(paths, folder / archive.into)
     done.touch()
     for path in paths:
@@ -203,7 +203,7 @@ def _continue(url: str, part: Path) -> None:
 
 
 def _failure(url: str, part: Path, error: Exception, status: int | None) -> str:
-    kept = part.stat().st_size if part.exists() else 0
+    received = part.stat().st_size if part.exists() else 0
     if status is not None:
         return (
             f"{url}: the server answers {status}. Try again later; if the archive has moved, "
@@ -211,8 +211,8 @@ def _failure(url: str, part: Path, error: Exception, status: int | None) -> str:
         )
     reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()
     return (
-        f"{url}: cannot be fetched ({reason[0]}). {kept} bytes are kept in {part}: run the same "
-        "again to go on from there."
+        f"{url}: cannot be fetched ({reason[0]}). {received} bytes are kept in {part}: run the "
+        "same again to go on from there."
     )
 
 

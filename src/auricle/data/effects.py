@@ -139,10 +139,10 @@ def equalise(waveforms: Tensor, lengths: Tensor, sample_rate: int, most_db: floa
     length = fast_size(waveforms.shape[1])
     frequencies = torch.fft.rfftfreq(length, 1 / sample_rate, device=waveforms.device)
     octaves = math.log2(sample_rate / 2 / LOWEST_KNOT_HZ)
-    places = (frequencies / LOWEST_KNOT_HZ).clamp(min=1).log2() / octaves * (KNOTS - 1)
+    positions = (frequencies / LOWEST_KNOT_HZ).clamp(min=1).log2() / octaves * (KNOTS - 1)
     knots = most_db * (2 * torch.rand(len(waveforms), KNOTS, device=waveforms.device) - 1)
-    before = places.long().clamp(max=KNOTS - 2)
-    share = places - before
+    before = positions.long().clamp(max=KNOTS - 2)
+    share = positions - before
     gain_db = knots[:, before] * (1 - share) + knots[:, before + 1] * share
     gain = 10 ** (gain_db / 20) * _bands(waveforms, frequencies)
     changed = torch.fft.irfft(torch.fft.rfft(waveforms, length) * gain, length)

@@ -42,11 +42,11 @@ def check_files(clips: Sequence[Clip]) -> None:
 
 def _missing_files(table: Clips) -> list[int]:
     """The places of clips that are files of their own, and not there, in order."""
-    places = np.flatnonzero(table.codes(table.columns.shards) == NOTHING)
+    rows = np.flatnonzero(table.codes(table.columns.shards) == NOTHING)
     folders = CodedBuilder()
-    folders.add(path.rpartition("/")[0] for path in table.where(places).paths())
+    folders.add(path.rpartition("/")[0] for path in table.where(rows).paths())
     folder_of = np.concatenate(folders.codes)
-    in_order = places[np.argsort(folder_of, kind="stable")]
+    in_order = rows[np.argsort(folder_of, kind="stable")]
     ends = np.bincount(folder_of, minlength=len(folders.code_of)).cumsum()
     missing: list[int] = []
     for folder, inside in zip(folders.code_of, np.split(in_order, ends)[:-1], strict=True):
@@ -54,21 +54,21 @@ def _missing_files(table: Clips) -> list[int]:
     return sorted(missing)
 
 
-def _missing_in(folder: str, table: Clips, places: Integers) -> list[int]:
-    paths = list(table.where(places).paths())
-    found: set[str] = set()
+def _missing_in(folder: str, table: Clips, rows: Integers) -> list[int]:
+    paths = list(table.where(rows).paths())
+    present: set[str] = set()
     if len(paths) >= FEWEST_TO_LIST:
         # Speed: 2 million files took 2.6 s by the folder and 5.2 s one by one on a local disk; a
         # network disk needs a round trip for each.
-        found = _files_in(folder)
-        if found.issuperset([path.rpartition("/")[2] for path in paths]):
+        present = _files_in(folder)
+        if present.issuperset([path.rpartition("/")[2] for path in paths]):
             return []
     # A name that was not listed may be there all the same: in other letters, or unlistable.
     # Not Path.is_file, which raises where a folder above may not be searched (as does is_dir).
     return [
-        place
-        for place, path in zip(places.tolist(), paths, strict=True)
-        if path.rpartition("/")[2] not in found and not os.path.isfile(path)
+        row
+        for row, path in zip(rows.tolist(), paths, strict=True)
+        if path.rpartition("/")[2] not in present and not os.path.isfile(path)
     ]
 
 

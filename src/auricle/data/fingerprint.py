@@ -1,4 +1,4 @@
-"""A few kilobytes that tell the clips a model was trained on, so that a test on them is noticed.
+"""A few kilobytes that identify a model's training clips, so that a test on them is noticed.
 
 A clip is known by the name of its file and of the folder that this lies in, which survive a move,
 another format and packing. Of the hashes of all names the smallest are kept: a draw by chance, and
@@ -31,8 +31,8 @@ def fingerprints(train: Manifest, initial: Mapping[str, Any] | None = None) -> l
         initial: provenance of the model that it begins as.
     """
     digests = np.unique(_digests(train))
-    kept = digests[:MOST_NAMES].astype(">u8").view(np.uint8).reshape(-1, 8)[:, -DIGEST_BYTES:]
-    names = base64.b64encode(kept.tobytes()).decode("ascii")
+    shortened = digests[:MOST_NAMES].astype(">u8").view(np.uint8).reshape(-1, 8)[:, -DIGEST_BYTES:]
+    names = base64.b64encode(shortened.tobytes()).decode("ascii")
     own = {"clips": len(train.clips), "names": len(digests), "smallest": names}
     return [own, *_stored(initial or {})][:MOST_SETS]
 
@@ -64,9 +64,9 @@ def trained_on(provenance: Mapping[str, Any], manifest: Manifest) -> int | None:
 def _stored(provenance: Any) -> Iterator[dict[str, Any]]:
     """The fingerprints in a provenance, those of the members of an average included."""
     if isinstance(provenance, Mapping):
-        found = provenance.get(TRAINED_ON)
-        if isinstance(found, list):
-            yield from (each for each in found if isinstance(each, dict))
+        sets = provenance.get(TRAINED_ON)
+        if isinstance(sets, list):
+            yield from (each for each in sets if isinstance(each, dict))
         provenance = list(provenance.values())
     if isinstance(provenance, list):
         for each in provenance:

@@ -93,9 +93,9 @@ class Manifest:
         """The number of clips of each split; under None, of those without one."""
         column = self.table.columns.splits
         counts = np.bincount(self.table.codes(column) + 1).tolist()  # those of NOTHING first
-        found = dict(zip([None, *column.values], counts, strict=False))
-        in_order = dict.fromkeys((TRAIN, VALIDATION, TEST, *found))
-        return {name: found[name] for name in in_order if found.get(name)}
+        numbers = dict(zip([None, *column.values], counts, strict=False))
+        in_order = dict.fromkeys((TRAIN, VALIDATION, TEST, *numbers))
+        return {name: numbers[name] for name in in_order if numbers.get(name)}
 
     def select(
         self,
@@ -123,9 +123,9 @@ class Manifest:
         for name in filter(None, not_splits):
             chosen &= splits != columns.splits.code_of(split_name(name))
         if not chosen.any():
-            wanted = {"split": split, "fold": fold, "a fold other than": not_fold}
+            filters = {"split": split, "fold": fold, "a fold other than": not_fold}
             conditions = [
-                f"{name} {value!r}" for name, value in wanted.items() if value is not None
+                f"{name} {value!r}" for name, value in filters.items() if value is not None
             ]
             others = sorted(set(filter(None, not_splits)))
             conditions += [f"a split other than {' or '.join(map(repr, others))}"] * bool(others)
@@ -186,7 +186,7 @@ def _warn_of_faults(manifest: Manifest) -> None:
         )
     twice = contradictions(manifest)
     if len(twice):
-        one, two = (manifest.clips[place] for place in twice[0].tolist())
+        one, two = (manifest.clips[row] for row in twice[0].tolist())
         more = f"; {len(twice) - 1} more like it" if len(twice) > 1 else ""
         warn(
             f"{source}: {one.path} is listed twice with different labels: {';'.join(one.labels)} "
@@ -203,9 +203,9 @@ def check_labels(manifest: Manifest, labels: list[str]) -> None:
     known = set(labels)
     table, column = manifest.table, manifest.table.columns.labels
     strange = [not known.issuperset(names) for names in column.values]
-    places = np.flatnonzero(np.array([*strange, False])[table.codes(column)])
-    if len(places):
-        clip = table[int(places[0])]
+    rows = np.flatnonzero(np.array([*strange, False])[table.codes(column)])
+    if len(rows):
+        clip = table[int(rows[0])]
         label = next(label for label in clip.labels if label not in known)
         raise DataError(f"{clip.where}: {unknown_name('label', label, known)}")
 
@@ -242,7 +242,7 @@ def write(manifest: Manifest, path: Path) -> None:
     """Write the clips to the CSV file `path`, their paths relative to its folder.
 
     Raises:
-        DataError: the place cannot be written to.
+        DataError: the folder cannot be written to.
     """
     columns = manifest.table.columns
     coded = {"split": columns.splits, "fold": columns.folds, "soft_targets": columns.soft_files}

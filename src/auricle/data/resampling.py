@@ -57,7 +57,7 @@ class Resampler(nn.Module):
     def _kernel(self, cutoff: float) -> Tensor:
         taps = torch.arange(-self.reach, self.reach + self.stride + 1, dtype=torch.float64)
         # Where the new sample of each phase stands, in old samples.
-        places = torch.arange(self.phases, dtype=torch.float64) * self.stride / self.phases
-        distance = taps - places[:, None]
+        positions = torch.arange(self.phases, dtype=torch.float64) * self.stride / self.phases
+        distance = taps - positions[:, None]
         window = torch.cos(math.pi / 2 * (distance / self.reach).clamp(-1, 1)).square()
         return (cutoff * torch.sinc(cutoff * distance) * window).float()[:, None]

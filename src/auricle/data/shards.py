@@ -2,10 +2,10 @@
 
 The layout is WebDataset's: `000000.tar`, `000001.tar`, ..., each clip as `KEY.flac` (or `.ogg`,
 `.mp3`: a sound that is compressed already, at the target rate, keeps its bytes) and `KEY.json` with
-its labels, split, fold, group and source: what it was called before, and is called in reports.
-Beside them, `manifest.csv` names the place of each sound within its shard, and `shards.json`, which
-is written last, the size of each shard. So the folder is read like any manifest, clips in any
-order, and a shard that is cut short is found at once.
+its labels, split, fold, group and source: the path before packing, which reports show.
+Beside them, `manifest.csv` holds the byte range of each sound within its shard, and `shards.json`,
+which is written last, the size of each shard. So the folder is read like any manifest, clips in any
+order, and a shard that is cut short is noticed at once.
 
 What is not compressed, or at another rate, is decoded as `audio.load` does and kept as FLAC of 16
 bits; samples beyond full scale are clipped.

@@ -133,14 +133,14 @@ def draw_from_each(manifest: Manifest, count: int, seed: int) -> Manifest:
     order = np.random.default_rng(seed).permutation(len(table))
     chosen = []
     for code in np.unique(codes):
-        places = order[codes[order] == code]
-        if len(places) < count:
+        rows = order[codes[order] == code]
+        if len(rows) < count:
             names = ";".join(labels.values[code]) or "no label"
             raise DataError(
-                f"{manifest.source}: {len(places)} clips to train on have the labels {names}, but "
-                f"data.clips_per_class is {count}. Use at most {len(places)}."
+                f"{manifest.source}: {len(rows)} clips to train on have the labels {names}, but "
+                f"data.clips_per_class is {count}. Use at most {len(rows)}."
             )
-        chosen.append(places[:count])
+        chosen.append(rows[:count])
     return replace(manifest, clips=table.where(np.sort(np.concatenate(chosen))))
 
 

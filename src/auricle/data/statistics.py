@@ -107,7 +107,7 @@ def write_statistics(statistics: StoredStatistics, manifest: Path) -> None:
     """Write the statistics beside `manifest`.
 
     Raises:
-        DataError: the place cannot be written to.
+        DataError: the folder cannot be written to.
     """
     path = statistics_file(manifest)
     try:
@@ -124,13 +124,13 @@ def find_statistics(
     if not (manifest.is_file() and path.is_file()):
         return None
     try:
-        found = StoredStatistics(**parse_json(path.read_bytes()))
-        if not (math.isfinite(found.mean) and 0 < found.std < math.inf):
+        stored = StoredStatistics(**parse_json(path.read_bytes()))
+        if not (math.isfinite(stored.mean) and 0 < stored.std < math.inf):
             return None
         kinds = [type(front_end)]
-        known = with_present_names(kinds, found.front_end, str(path), hint=False)
-        found = replace(found, front_end=known)
+        known = with_present_names(kinds, stored.front_end, str(path), hint=False)
+        stored = replace(stored, front_end=known)
     except (OSError, ValueError, TypeError):
         return None  # damaged, or of another program: measured again
     expected = (split and split_name(split), settings_of(front_end), digest(manifest))
-    return found if (found.split, found.front_end, found.manifest_sha256) == expected else None
+    return stored if (stored.split, stored.front_end, stored.manifest_sha256) == expected else None

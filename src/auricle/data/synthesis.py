@@ -167,10 +167,10 @@ def _strokes(samples: int, rate: int) -> Tensor:
     count = min(1 + int(samples / rate / interval), 512)
     steps = interval * (1 + jitter * (2 * torch.rand(count) - 1))
     times = (_between(0, 0.5) * interval + torch.cumsum(steps, dim=0) - interval) * rate
-    places = times.long().clamp(min=0)
-    places = places[places < samples]
-    strokes[places] = 10 ** (-_between(0, 1) * torch.rand(len(places)))
-    if not len(places):
+    onsets = times.long().clamp(min=0)
+    onsets = onsets[onsets < samples]
+    strokes[onsets] = 10 ** (-_between(0, 1) * torch.rand(len(onsets)))
+    if not len(onsets):
         strokes[0] = 1
     return strokes
 

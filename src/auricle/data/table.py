@@ -207,7 +207,7 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[dict[str, str]
     Written beside its place and moved there when it is whole: a full disk loses no older table.
 
     Raises:
-        DataError: the place cannot be written to.
+        DataError: the folder cannot be written to.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

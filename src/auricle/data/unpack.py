@@ -111,10 +111,10 @@ class _Limited(GzipFile):
 
 
 def _unpack_tar(archive: Path, folder: Path, limit: int) -> None:
-    def check(member: tarfile.TarInfo, place: str) -> tarfile.TarInfo | None:
+    def check(member: tarfile.TarInfo, destination: str) -> tarfile.TarInfo | None:
         if member.size > limit:  # of a sparse file, few bytes say so
             raise _too_large(limit)
-        return tarfile.data_filter(member, place)
+        return tarfile.data_filter(member, destination)
 
     with _Limited(archive) as content:
         content.limit = limit

@@ -162,15 +162,15 @@ def shared_labels(student: Sequence[str], teacher: Sequence[str]) -> list[str]:
 
 def _by_both(sides: Sequence[ScoredClips], manifest: Manifest) -> tuple[list[Clip], list[Tensor]]:
     """The clips that both could score, and the scores `(N, C)` of each."""
-    places = [{clip: place for place, clip in enumerate(side.clips)} for side in sides]
-    clips = [clip for clip in sides[0].clips if clip in places[1]]
+    rows = [{clip: row for row, clip in enumerate(side.clips)} for side in sides]
+    clips = [clip for clip in sides[0].clips if clip in rows[1]]
     if not clips:
         raise DataError(
             f"{manifest.source}: no clip can be scored by both. The student's first: "
             f"{sides[0].failures[0]} The teacher's first: {sides[1].failures[0]}"
         )
-    pairs = zip(sides, places, strict=True)
-    return clips, [side.scores[[place[clip] for clip in clips]] for side, place in pairs]
+    pairs = zip(sides, rows, strict=True)
+    return clips, [side.scores[[row[clip] for clip in clips]] for side, row in pairs]
 
 
 def measure_likeness(
@@ -197,10 +197,10 @@ def measure_likeness(
     """
     student, teacher = student.double(), teacher.double()
     targets = (teacher >= threshold).long()
-    place = places(student, teacher)
+    rank = ranks(student, teacher)
     differences = (log_odds(student) - log_odds(teacher)).abs()
     shares = {
-        "top1_in_top3": (place <= TOP).double(),
+        "top1_in_top3": (rank <= TOP).double(),
         "top1_same": (student.argmax(dim=1) == teacher.argmax(dim=1)).double(),
         "logit_difference": differences.mean(dim=1),
     }
@@ -234,7 +234,7 @@ def measure_likeness(
         "labels_counted": sum(row["average_precision"] is not None for row in rows),
         **_intervals(shares, WeightedRanking(student, targets), groups),
         "classes": rows,
-        "worst": _worst(student, teacher, place, labels),
+        "worst": _worst(student, teacher, rank, labels),
     }
 
 
@@ -253,8 +253,8 @@ def _intervals(
     }
 
 
-def places(student: Tensor, teacher: Tensor) -> Tensor:
-    """Where the student's best label stands in the teacher's order, `(N,)`, from 1."""
+def ranks(student: Tensor, teacher: Tensor) -> Tensor:
+    """Rank of the student's best label in the teacher's order, `(N,)`, from 1."""
     chosen = teacher.gather(1, student.argmax(dim=1, keepdim=True))
     return 1 + (teacher > chosen).sum(dim=1)
 
@@ -275,7 +275,7 @@ def _number(value: Tensor) -> float | None:
 
 
 def _worst(
-    student: Tensor, teacher: Tensor, place: Tensor, labels: list[str]
+    student: Tensor, teacher: Tensor, rank: Tensor, labels: list[str]
 ) -> list[dict[str, Any]]:
     """At most 20 clips whose best label by the student is none of the teacher's three best.
 
@@ -284,7 +284,7 @@ def _worst(
     own, best = teacher.max(dim=1)
     top, chosen = student.max(dim=1)
     lead = own - teacher.gather(1, chosen[:, None])[:, 0]
-    missed = (place > TOP).nonzero()[:, 0]
+    missed = (rank > TOP).nonzero()[:, 0]
     order = missed[lead[missed].argsort(descending=True, stable=True)]
     return [
         {
@@ -293,7 +293,7 @@ def _worst(
             "teacher_score": own[index].item(),
             "student": labels[int(chosen[index])],
             "student_score": top[index].item(),
-            "place": int(place[index]),
+            "place": int(rank[index]),
         }
         for index in order[:NUM_WORST].tolist()
     ]

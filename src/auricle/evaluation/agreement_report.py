@@ -1,6 +1,6 @@
 """An agreement on disk and on the screen.
 
-`agreement.json` holds what was asked and everything that `measure_likeness` returns, tables last.
+`agreement.json` holds the request and everything that `measure_likeness` returns, tables last.
 `agreement.csv` holds a line for each clip: the best label and its score by the teacher and by the
 student, and where the student's best stands in the teacher's order.
 """
@@ -15,7 +15,7 @@ from rich.table import Table
 import auricle
 from auricle.data.table import write_rows
 from auricle.evaluation import report
-from auricle.evaluation.agreement import TOP, Agreement, places
+from auricle.evaluation.agreement import TOP, Agreement, ranks
 
 JSON_FILE = "agreement.json"
 CLIPS_FILE = "agreement.csv"
@@ -24,11 +24,11 @@ LABELS_SHOWN = 10  # of each end of the table
 CLIPS_SHOWN = 5
 
 
-def write(agreement: Agreement, folder: Path, asked: dict[str, Any]) -> None:
+def write(agreement: Agreement, folder: Path, request: dict[str, Any]) -> None:
     """Write agreement.json and agreement.csv into `folder`.
 
     Args:
-        asked: what was compared (student, teacher, data, ...), for the top of agreement.json.
+        request: what was compared (student, teacher, data, ...), for the top of agreement.json.
 
     Raises:
         DataError: the folder cannot be written to.
@@ -39,7 +39,7 @@ def write(agreement: Agreement, folder: Path, asked: dict[str, Any]) -> None:
     tables = {name: numbers.pop(name) for name in TABLES}
     tables["worst"] = [row | {"clip": rows[row["clip"]]["file"]} for row in tables["worst"]]
     failed = report.failed_rows(agreement.failures, agreement.manifest)
-    record = {"auricle": auricle.__version__} | asked | numbers
+    record = {"auricle": auricle.__version__} | request | numbers
     record |= {"num_failed": len(failed), "failed": failed} | tables
     report.write_json(record, folder / JSON_FILE)
 
@@ -47,13 +47,13 @@ def write(agreement: Agreement, folder: Path, asked: dict[str, Any]) -> None:
 def _clip_rows(agreement: Agreement) -> list[dict[str, str]]:
     rows = []
     best = [(each.max(dim=1)) for each in (agreement.teacher, agreement.student)]
-    standing = places(agreement.student, agreement.teacher).tolist()
-    for row, (clip, place) in enumerate(zip(agreement.clips, standing, strict=True)):
+    standing = ranks(agreement.student, agreement.teacher).tolist()
+    for row, (clip, rank) in enumerate(zip(agreement.clips, standing, strict=True)):
         values = {"file": clip.name_in(agreement.manifest.source)}
         for name, (scores, labels) in zip(("teacher", "student"), best, strict=True):
             values[name] = agreement.labels[int(labels[row])]
             values[f"{name}_score"] = f"{scores[row].item():.6g}"
-        rows.append(values | {"place": str(place)})
+        rows.append(values | {"place": str(rank)})
     return rows
 
 

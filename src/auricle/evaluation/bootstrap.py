@@ -145,10 +145,10 @@ def weighted_means(values: dict[str, Tensor]) -> Metrics:
     }
 
 
-def weighted_macro_f1(found: Tensor, targets: Tensor) -> Metrics:
+def weighted_macro_f1(predicted: Tensor, targets: Tensor) -> Metrics:
     """Return the mean F1 over the classes that have a clip; `(N, C)` of 0 and 1."""
-    both = (found.bool() & targets.bool()).double()
-    either = found.double() + targets.double()
+    both = (predicted.bool() & targets.bool()).double()
+    either = predicted.double() + targets.double()
 
     def metric(weights: Tensor) -> dict[str, Tensor]:
         f1 = 2 * (weights @ both) / (weights @ either)

@@ -1,4 +1,4 @@
-"""Calibration of scores, and the thresholds from which on a class counts as found.
+"""Calibration of scores, and the thresholds from which on a class is predicted.
 
 Shapes: N clips, C classes.
 """
@@ -54,10 +54,10 @@ def reliability(scores: Tensor, targets: Tensor, single_label: bool) -> list[dic
     else:
         confidence, right = scores.double().flatten(), targets.flatten().double()
     edges = torch.linspace(0, 1, NUM_BINS + 1, dtype=torch.float64)
-    place = torch.bucketize(confidence, edges[1:], right=True)
+    bin_index = torch.bucketize(confidence, edges[1:], right=True)
     rows = []
     for index in range(NUM_BINS + 1):
-        inside = place == index
+        inside = bin_index == index
         if inside.any():
             row = {"from": edges[index].item(), "to": edges[min(index + 1, NUM_BINS)].item()}
             row |= {"count": int(inside.sum()), "mean_score": confidence[inside].mean().item()}
@@ -68,8 +68,8 @@ def reliability(scores: Tensor, targets: Tensor, single_label: bool) -> list[dic
 def best_thresholds(scores: Tensor, targets: Tensor) -> list[dict[str, Any]]:
     """For each class the threshold with the best F1 on these clips, and that F1.
 
-    A class is found from its threshold on. The threshold lies half-way between the lowest score
-    that should be found and the next one below, since other clips will not score exactly the same;
+    A class is predicted from its threshold on. The threshold lies half-way between the lowest score
+    that should reach it and the next one below, since other clips will not score exactly the same;
     of thresholds that are equally good the highest is taken. The F1 was sought on the very clips it
     is measured on, so other clips give a lower one.
 

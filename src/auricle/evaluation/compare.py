@@ -178,22 +178,22 @@ class _Side:
 
     def __init__(self, folders: Sequence[Path], name: str):
         self.name = name
-        places = [folder.resolve() for folder in folders]
-        twice = [folder for folder in folders if places.count(folder.resolve()) > 1]
+        resolved = [folder.resolve() for folder in folders]
+        twice = [folder for folder in folders if resolved.count(folder.resolve()) > 1]
         if twice:
             raise DataError(f"{twice[0]}: named twice for {name}. Name each evaluation once.")
         self.evaluations = [read_evaluation(folder) for folder in folders]
         self.labels: dict[str, str] = {}
         self.groups: dict[str, str] = {}
-        found: dict[str, list[Tensor]] = {}
+        by_clip: dict[str, list[Tensor]] = {}
         for evaluation in self.evaluations:
             for clip, correct in zip(evaluation.clips, evaluation.correct, strict=True):
-                found.setdefault(clip, []).append(correct)
+                by_clip.setdefault(clip, []).append(correct)
             for clip, labels in zip(evaluation.clips, evaluation.labels, strict=True):
                 if self.labels.setdefault(clip, labels) != labels:
                     raise _other_labels(clip, labels, evaluation.folder, self.labels[clip], name)
             self.groups |= dict(zip(evaluation.clips, evaluation.groups, strict=True))
-        self._correct = found
+        self._correct = by_clip
         self._check_even()
 
     @property
@@ -240,8 +240,8 @@ def _compare_ranking(
     a: _Side, b: _Side, groups: Tensor, seed: int
 ) -> tuple[tuple[float, float], Difference] | None:
     """mAP of both sides and their difference, each the mean over a side's evaluations."""
-    place_of = {clip: place for place, clip in enumerate(a.clips)}
-    sides = [_Ranked.of(side.evaluations, place_of) for side in (a, b)]
+    row_of = {clip: row for row, clip in enumerate(a.clips)}
+    sides = [_Ranked.of(side.evaluations, row_of) for side in (a, b)]
     if sides[0] is None or sides[1] is None:
         return None
     ranked = [side for side in sides if side is not None]
@@ -264,17 +264,17 @@ class _Ranked:
     """The evaluations of a side, ready for the bootstrap of their mAP.
 
     Attributes:
-        places: of each evaluation's clips on side A.
+        rows: of each evaluation's clips on side A.
         rankings: of the same evaluations.
         folds: which evaluations scored the same clips, and so are runs of each other.
     """
 
-    places: list[Tensor]
+    rows: list[Tensor]
     rankings: list[WeightedRanking]
     folds: list[list[int]]
 
     @classmethod
-    def of(cls, evaluations: list[Stored], place_of: dict[str, int]) -> "_Ranked | None":
+    def of(cls, evaluations: list[Stored], row_of: dict[str, int]) -> "_Ranked | None":
         """None where an evaluation has no scores, or none that define a mAP."""
         rankings = [
             WeightedRanking(run.scores, run.targets)
@@ -283,11 +283,11 @@ class _Ranked:
         ]
         if len(rankings) < len(evaluations) or not all(rankings):
             return None
-        places = [torch.tensor([place_of[clip] for clip in run.clips]) for run in evaluations]
+        rows = [torch.tensor([row_of[clip] for clip in run.clips]) for run in evaluations]
         folds: dict[frozenset[str], list[int]] = {}
         for number, run in enumerate(evaluations):
             folds.setdefault(frozenset(run.clips), []).append(number)
-        return cls(places, rankings, list(folds.values()))
+        return cls(rows, rankings, list(folds.values()))
 
     @property
     def has_runs(self) -> bool:
@@ -295,8 +295,8 @@ class _Ranked:
 
     def mean_aps(self, weights: Tensor) -> Tensor:
         """The mAP `(r, F)` of each evaluation for weights `(r, N)`."""
-        pairs = zip(self.places, self.rankings, strict=True)
-        return torch.stack([each.mean_ap(weights[:, places]) for places, each in pairs], dim=1)
+        pairs = zip(self.rows, self.rankings, strict=True)
+        return torch.stack([each.mean_ap(weights[:, rows]) for rows, each in pairs], dim=1)
 
     def drawn(self, weights: Tensor, generator: torch.Generator) -> Tensor:
         """The mean mAP `(r,)` of runs drawn in each fold."""

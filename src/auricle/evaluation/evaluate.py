@@ -90,7 +90,7 @@ def evaluate(
     """Score every clip of `manifest` whole, long ones window by window, and measure the result.
 
     Args:
-        thresholds: from which score on a class of a multi-label clip counts as found; None: 0.5.
+        thresholds: from which score on a class of a multi-label clip is predicted; None: 0.5.
         progress: called with the number of clips of each batch once they are scored.
 
     Raises:
@@ -262,8 +262,8 @@ def _intervals(
     ranking = WeightedRanking(scores, targets)
     if ranking:
         intervals |= jackknife_intervals(ranking.means, groups, SEED)
-    found = found_classes(scores, is_single_label(targets), thresholds)
-    intervals |= jackknife_intervals(weighted_macro_f1(found, targets), groups, SEED)
+    predicted = found_classes(scores, is_single_label(targets), thresholds)
+    intervals |= jackknife_intervals(weighted_macro_f1(predicted, targets), groups, SEED)
     if ranking:  # d' rises with the mAUC
         ends_of_auc = intervals["mAUC"]
         intervals["d_prime"] = ends_of_auc and [d_prime(end) for end in ends_of_auc]

@@ -46,7 +46,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Standardised:
-    """A task whose embeddings have the mean 0 and the standard deviation 1 in every place."""
+    """A task whose embeddings have the mean 0 and the standard deviation 1 in every dimension."""
 
     task: Task
     mean: Tensor
@@ -67,7 +67,7 @@ def check_installed() -> None:
 
 
 def standardised(task: Task) -> Standardised:
-    """The task with standardised embeddings; a place that never changes becomes 0."""
+    """The task with standardised embeddings; a constant dimension becomes 0."""
     std, mean = torch.std_mean(task.embeddings, dim=0, correction=0)
     std = std.where(std > 0, 1.0)
     return Standardised(replace(task, embeddings=(task.embeddings - mean) / std), mean, std)
@@ -83,7 +83,7 @@ def choose_strength(task: Task, seed: int) -> float:
     if len(parts) < 2:
         return STRENGTHS[0]
     values = [_held_back_value(task, parts, strength) for strength in STRENGTHS]
-    return STRENGTHS[max(range(len(STRENGTHS)), key=lambda place: (values[place], -place))]
+    return STRENGTHS[max(range(len(STRENGTHS)), key=lambda index: (values[index], -index))]
 
 
 def inner_parts(task: Task, seed: int) -> list[Tensor]:
@@ -104,7 +104,7 @@ def inner_parts(task: Task, seed: int) -> list[Tensor]:
 def _held_back_value(task: Task, parts: list[Tensor], strength: float) -> float:
     """Mean log-likelihood of the targets of clips that each were held back once.
 
-    Accuracy would leave strengths equal, or set apart by a clip or two, where clips are few.
+    Accuracy would leave strengths equal, or a clip or two different, where clips are few.
     """
     values = []
     for held_back in parts:
@@ -143,8 +143,8 @@ def _multinomial(model: Any, task: Task) -> Callable[[Tensor], Tensor]:
 
     def score(embeddings: Tensor) -> Tensor:
         scores = torch.zeros(len(embeddings), task.targets.shape[1], dtype=torch.float64)
-        found = torch.from_numpy(model.predict_proba(embeddings.numpy()))
-        scores[:, model.classes_] = found  # a class without a clip to learn from keeps 0
+        probabilities = torch.from_numpy(model.predict_proba(embeddings.numpy()))
+        scores[:, model.classes_] = probabilities  # a class without a clip to learn from keeps 0
         return scores
 
     return score

@@ -32,7 +32,7 @@ from torch import Tensor
 from auricle.errors import require
 
 TOP_CLASSES = 5
-DECISION_THRESHOLD = 0.5  # a class of a multi-label clip counts as found from this score on
+DECISION_THRESHOLD = 0.5  # a class of a multi-label clip counts as predicted from this score on
 CONFIDENCE = 0.95  # of the interval around the accuracy
 NO_RANKING = "no class has both clips with it and clips without it"
 UNDEFINED = {  # metric: why it is None
@@ -52,8 +52,8 @@ def classification_metrics(
     Besides the metrics: `undefined` (why a metric is None), `num_clips`, `single_label`,
     `accuracy_interval` (95 %, Wilson), `classes` (one row a class, in the order of `labels`) and,
     where every clip has exactly one label, `confusion_matrix` (rows: the clip's class, columns: the
-    best-scored class). A class is found where it has the best score (single-label) or a score of at
-    least its threshold (otherwise); precision, recall and F1 count that.
+    best-scored class). A class is predicted where it has the best score (single-label) or a score
+    of at least its threshold (otherwise); precision, recall and F1 count that.
 
     Args:
         scores: `(N, C)`.
@@ -68,8 +68,8 @@ def classification_metrics(
     """
     scores, targets = _checked(scores, targets, labels)
     single_label = is_single_label(targets)
-    found = found_classes(scores, single_label, thresholds)
-    classes = _class_rows(scores, targets, found, labels)
+    predicted = found_classes(scores, single_label, thresholds)
+    classes = _class_rows(scores, targets, predicted, labels)
     result: dict[str, Any] = {"num_clips": len(scores), "single_label": single_label}
     result |= _accuracies(scores, targets)
     result |= _means(classes)
@@ -78,8 +78,10 @@ def classification_metrics(
     result["classes_without_positives"] = _names(labels, positives, 0)
     result["classes_without_negatives"] = _names(labels, positives, len(scores))
     result["classes"] = classes
-    if single_label:  # matrix product of one-hot rows: entry (i, j) counts clips of i found as j
-        result["confusion_matrix"] = (targets.T @ found.long()).tolist()
+    if (
+        single_label
+    ):  # matrix product of one-hot rows: entry (i, j) counts clips of i predicted as j
+        result["confusion_matrix"] = (targets.T @ predicted.long()).tolist()
     return result
 
 
@@ -163,21 +165,21 @@ def correct_clips(scores: Tensor, targets: Tensor, top: int = 1) -> Tensor:
 
 
 def _class_rows(
-    scores: Tensor, targets: Tensor, found: Tensor, labels: list[str]
+    scores: Tensor, targets: Tensor, predicted: Tensor, labels: list[str]
 ) -> list[dict[str, Any]]:
     average_precisions, aucs = _ranking(scores, targets)
     clips = targets.sum(dim=0).tolist()
-    times_found = found.sum(dim=0).tolist()
-    hits = (found & targets.bool()).sum(dim=0).tolist()
+    times_predicted = predicted.sum(dim=0).tolist()
+    hits = (predicted & targets.bool()).sum(dim=0).tolist()
     return [
         {
             "label": label,
             "clips": clips[index],
             "average_precision": average_precisions[index],
             "auc": aucs[index],
-            "precision": _share(hits[index], times_found[index]),
+            "precision": _share(hits[index], times_predicted[index]),
             "recall": _share(hits[index], clips[index]),
-            "f1": _share(2 * hits[index], times_found[index] + clips[index]),
+            "f1": _share(2 * hits[index], times_predicted[index] + clips[index]),
         }
         for index, label in enumerate(labels)
     ]

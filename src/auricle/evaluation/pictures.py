@@ -72,12 +72,12 @@ def draw_classes(metrics: dict[str, Any]) -> bytes:
 
 
 def _draw_bars(axes: "Axes", rows: list[dict[str, Any]], title: str) -> None:
-    places = range(len(rows))
+    positions = range(len(rows))
     values = [row["average_precision"] for row in rows]
-    axes.barh(places, values, height=0.7, color=BLUE, label="average precision")
+    axes.barh(positions, values, height=0.7, color=BLUE, label="average precision")
     axes.scatter(
         [row["recall"] for row in rows],
-        places,
+        positions,
         s=26,
         color=ORANGE,
         edgecolors="white",
@@ -86,10 +86,10 @@ def _draw_bars(axes: "Axes", rows: list[dict[str, Any]], title: str) -> None:
         clip_on=False,
         label="recall",
     )
-    for place, value in zip(places, values, strict=True):
-        axes.text(1.03, place, f"{value:.2f}", va="center", fontsize=8, color=INK)
+    for position, value in zip(positions, values, strict=True):
+        axes.text(1.03, position, f"{value:.2f}", va="center", fontsize=8, color=INK)
     names = [f"{short(row['label'])} ({row['clips']})" for row in rows]
-    axes.set_yticks(places, names, fontsize=9, parse_math=False)
+    axes.set_yticks(positions, names, fontsize=9, parse_math=False)
     axes.set_ylim(len(rows) - 0.4, -0.6)  # best on top
     axes.set_xlim(0, 1)
     axes.set_title(title, fontsize=10, loc="right")
@@ -146,8 +146,8 @@ def _worst(classes: list[dict[str, Any]]) -> list[int]:
 
 def _folded(row: list[int], columns: list[int]) -> list[int]:
     """The entries of `row` at `columns`, and the sum of all others."""
-    kept = [row[index] for index in columns]
-    return [*kept, sum(row) - sum(kept)]
+    shown = [row[index] for index in columns]
+    return [*shown, sum(row) - sum(shown)]
 
 
 def _number_cells(axes: "Axes", counts: list[list[int]], shares: list[list[float]]) -> None:

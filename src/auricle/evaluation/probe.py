@@ -1,7 +1,7 @@
-"""Probes: how much of the data's classes do frozen embeddings tell apart?
+"""Probes: how well frozen embeddings separate the data's classes.
 
 Two answers: a linear classifier that is trained on them, and the nearest neighbours among the
-training clips. A loss of pretraining says little; these do.
+training clips. The loss of pretraining does not show it.
 
 Shapes: N clips, D width of the embedding, C classes.
 """
@@ -49,7 +49,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Probe:
-    """What both probes say of embeddings.
+    """Results of both probes of embeddings.
 
     Attributes:
         metric: "accuracy", or "mAP" where a clip may have several labels.
@@ -94,34 +94,36 @@ def probe(
     used = in_use(divide(manifest, splits), len(manifest.clips))
     manifest = replace(manifest, clips=manifest.table.where(used))
     embed_files = partial(windows.join_files, engine, engine.embed)
-    heard = score_clips(embed_files, manifest, batch_size, progress)
-    return probe_embeddings(heard, manifest, splits, config or ProbeConfig())
+    embedded = score_clips(embed_files, manifest, batch_size, progress)
+    return probe_embeddings(embedded, manifest, splits, config or ProbeConfig())
 
 
 def probe_embeddings(
-    heard: ScoredClips, manifest: Manifest, splits: tuple[str, str] | None, config: ProbeConfig
+    embedded: ScoredClips, manifest: Manifest, splits: tuple[str, str] | None, config: ProbeConfig
 ) -> Probe:
     """Probe embeddings `(N, D)` of the clips in `heard`; arguments and errors are of `probe`."""
-    targets = targets_of(heard.clips, manifest.labels)
-    groups = number_groups([group_of(clip) for clip in heard.clips])
-    task = linear.Task(heard.scores.double(), targets, groups, is_single_label(targets))
+    targets = targets_of(embedded.clips, manifest.labels)
+    groups = number_groups([group_of(clip) for clip in embedded.clips])
+    task = linear.Task(embedded.scores.double(), targets, groups, is_single_label(targets))
     parts, order = [], []
     scores: tuple[list[Tensor], list[Tensor]] = ([], [])  # linear, nearest
-    for division in divide(replace(manifest, clips=heard.clips), splits):
+    for division in divide(replace(manifest, clips=embedded.clips), splits):
         strength, both = _probed(task, division, config)
         values = [_value(each, targets[division.test], task.single_label) for each in both]
         sizes = len(division.train), len(division.test)
         parts.append(Part(division.name, *sizes, strength, *values))
         order += division.test.tolist()
-        for kept, each in zip(scores, both, strict=True):
-            kept.append(each.float())
-    clips = [heard.clips[row] for row in order]
+        for collected, each in zip(scores, both, strict=True):
+            collected.append(each.float())
+    clips = [embedded.clips[row] for row in order]
     linear_probe, nearest = (
-        measure(manifest, ScoredClips(clips, torch.cat(kept), heard.failures), manifest.labels)
-        for kept in scores
+        measure(
+            manifest, ScoredClips(clips, torch.cat(collected), embedded.failures), manifest.labels
+        )
+        for collected in scores
     )
     metric = "accuracy" if task.single_label else "mAP"
-    return Probe(metric, linear_probe, nearest, parts, heard.scores.shape[1])
+    return Probe(metric, linear_probe, nearest, parts, embedded.scores.shape[1])
 
 
 def _probed(

@@ -1,6 +1,6 @@
 """A probe on disk and on the screen.
 
-`probe.json` holds what was asked, the metric's name, and for `linear` and `nearest` its value over
+`probe.json` holds the request, the metric's name, and for `linear` and `nearest` its value over
 all judged clips, the 95 % interval and a row for each class; `parts` holds a row for each fold, or
 for the split. `predictions.csv` and `scores.safetensors` are the linear probe's, so that `auricle
 compare` takes the folder.
@@ -19,18 +19,18 @@ PROBE_FILE = "probe.json"
 CLASS_KEYS = ("label", "clips", "average_precision", "recall")
 
 
-def write(probe: Probe, folder: Path, asked: dict[str, Any]) -> None:
+def write(probe: Probe, folder: Path, request: dict[str, Any]) -> None:
     """Write probe.json, predictions.csv and scores.safetensors into `folder`.
 
     Args:
-        asked: what was probed (model, data, ...), for the top of probe.json.
+        request: what was probed (model, data, ...), for the top of probe.json.
 
     Raises:
         DataError: the folder cannot be written to.
     """
     report.write_predictions(probe.linear, folder)
     failed = report.failed_rows(probe.linear.failures, probe.linear.manifest)
-    record = {"auricle": auricle.__version__} | asked
+    record = {"auricle": auricle.__version__} | request
     record |= {"metric": probe.metric, "width": probe.width, "num_clips": len(probe.linear.clips)}
     record["resampled"] = probe.linear.metrics["resampled"]
     for name, evaluation in (("linear", probe.linear), ("nearest", probe.nearest)):

@@ -1,6 +1,6 @@
 """An evaluation on disk and on the screen: metrics.json, report.html, predictions.csv, tables.
 
-`metrics.json` holds what was asked (model, data, split, ...), the metrics under the names of
+`metrics.json` holds the request (model, data, split, ...), the metrics under the names of
 `metrics.py` and of `evaluate.judge`, `failed` clips with their reasons, and the tables: `classes`,
 `reliability`, `worst` and, for single-label data, `confusion_matrix` (rows: the clip's class,
 columns: the best-scored one). What is not defined is null, and `undefined` says why, under the
@@ -88,11 +88,11 @@ def _make(folder: Path) -> None:
         raise DataError(f"{folder}: cannot be written to (Permission denied).")
 
 
-def write(evaluation: Evaluation, folder: Path, asked: dict[str, Any]) -> None:
+def write(evaluation: Evaluation, folder: Path, request: dict[str, Any]) -> None:
     """Write metrics.json, report.html, predictions.csv and scores.safetensors into `folder`.
 
     Args:
-        asked: what was evaluated (model, data, split, ...), for the top of metrics.json.
+        request: what was evaluated (model, data, split, ...), for the top of metrics.json.
 
     Raises:
         DataError: the folder cannot be written to.
@@ -100,7 +100,7 @@ def write(evaluation: Evaluation, folder: Path, asked: dict[str, Any]) -> None:
     """
     require_matplotlib()
     write_predictions(evaluation, folder)
-    record = metrics_record(evaluation, asked)
+    record = metrics_record(evaluation, request)
     try:
         (folder / PAGE_FILE).write_text(
             page(evaluation, record, folder), encoding="utf-8", errors="backslashreplace"
@@ -131,7 +131,7 @@ def write_json(record: dict[str, Any], path: Path) -> None:
     """Write `record` with a line for each value and for each row of a table.
 
     Raises:
-        DataError: the place cannot be written to.
+        DataError: the folder cannot be written to.
     """
     try:
         # A name of bytes that are no text becomes \udcff, which JSON reads and people can.
@@ -140,7 +140,7 @@ def write_json(record: dict[str, Any], path: Path) -> None:
         raise DataError(f"{path.parent}: cannot be written to ({error.strerror}).") from error
 
 
-def metrics_record(evaluation: Evaluation, asked: dict[str, Any]) -> dict[str, Any]:
+def metrics_record(evaluation: Evaluation, request: dict[str, Any]) -> dict[str, Any]:
     """What metrics.json holds, as plain JSON values in the order of the file."""
     metrics = dict(evaluation.metrics)
     tables = {key: metrics.pop(key) for key in TABLES if key in metrics}
@@ -149,7 +149,7 @@ def metrics_record(evaluation: Evaluation, asked: dict[str, Any]) -> dict[str, A
         for row in tables["worst"]
     ]
     failed = failed_rows(evaluation.failures, evaluation.manifest)
-    record = {"auricle": auricle.__version__} | asked | metrics
+    record = {"auricle": auricle.__version__} | request | metrics
     return record | {"num_failed": len(failed), "failed": failed} | tables
 
 
@@ -195,8 +195,8 @@ def _score_columns(labels: list[str], scores: list[float]) -> dict[str, str]:
         return {f"score:{label}": f"{s:.6g}" for label, s in zip(labels, scores, strict=True)}
     best = sorted(range(len(labels)), key=lambda index: -scores[index])[:BEST_SHOWN]
     columns: dict[str, str] = {}
-    for place, index in enumerate(best, start=1):
-        columns |= {f"label_{place}": labels[index], f"score_{place}": f"{scores[index]:.6g}"}
+    for rank, index in enumerate(best, start=1):
+        columns |= {f"label_{rank}": labels[index], f"score_{rank}": f"{scores[index]:.6g}"}
     return columns
 
 
@@ -208,8 +208,8 @@ def print_tables(evaluation: Evaluation, console: Console) -> None:
     for title in ("clips", "AP", "AUC", "precision", "recall"):
         table.add_column(title, justify="right")
     shown = rows if len(rows) <= LONGEST_TABLE else rows[:ENDS_SHOWN] + rows[-ENDS_SHOWN:]
-    for place, row in enumerate(shown):
-        if len(shown) < len(rows) and place == ENDS_SHOWN:
+    for number, row in enumerate(shown):
+        if len(shown) < len(rows) and number == ENDS_SHOWN:
             table.add_row(f"... {len(rows) - len(shown)} more in metrics.json")
         values = [row[key] for key in ("average_precision", "auc", "precision", "recall")]
         table.add_row(escape(row["label"]), str(row["clips"]), *map(_number, values))
@@ -262,7 +262,7 @@ def value_text(metrics: dict[str, Any], key: str, as_share: bool = False) -> str
 
 
 def end_texts(ends: list[float], as_share: bool) -> list[str]:
-    """Return both ends of an interval, with as many digits as it takes to tell them apart."""
+    """Return both ends of an interval, with as many digits as it takes to distinguish them."""
     for digits in range(1 if as_share else 3, 9):
         texts = [f"{end:.{digits}{'%' if as_share else 'f'}}" for end in ends]
         if texts[0] != texts[1]:
@@ -277,9 +277,9 @@ def _number(value: float | None) -> str:
 def members_table(rows: list[dict[str, Any]]) -> Table:
     """The rows of `evaluate_ensemble` for a terminal."""
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for place, key in enumerate(rows[0]):
+    for number, key in enumerate(rows[0]):
         title, _ = SUMMARY.get(key, (key, ""))
-        table.add_column(title, justify="right" if place else "left")
+        table.add_column(title, justify="right" if number else "left")
     for row in rows:
         name, *numbers = row.values()
         table.add_row(escape(name), *("not defined" if n is None else f"{n:.3f}" for n in numbers))

@@ -173,7 +173,7 @@ def evaluate_zero_shot(
         CheckpointError: the model's scores are not numbers.
         MissingExtraError: torchmetrics is not installed.
     """
-    require_torchmetrics()  # hours of listening must not end in its absence
+    require_torchmetrics()  # before hours of scoring, not after
     check_known(manifest, model.labels)
     scored = score_clips(
         model.scorer.score_files, manifest.without_soft_targets(), batch_size, progress
@@ -181,14 +181,14 @@ def evaluate_zero_shot(
     by_class = replace(scored, scores=model.highest(scored.scores))
     evaluation = measure(manifest, by_class, model.labels)
     right = evaluation.targets @ model.belongs.long() > 0
-    found = None
+    predicted = None
     if thresholds is not None:
-        found = scored.scores.double() >= torch.tensor(thresholds, dtype=torch.float64)
-    numbers = among_all_labels(scored.scores, right, found)
+        predicted = scored.scores.double() >= torch.tensor(thresholds, dtype=torch.float64)
+    numbers = among_all_labels(scored.scores, right, predicted)
     return replace(evaluation, metrics=evaluation.metrics | {"all_labels": numbers})
 
 
-def among_all_labels(scores: Tensor, right: Tensor, found: Tensor | None) -> dict[str, float]:
+def among_all_labels(scores: Tensor, right: Tensor, predicted: Tensor | None) -> dict[str, float]:
     """Shares of the clips, of those that have a right label, by all scores `(N, L)`.
 
     first, among_five: whose best label, or one of the five best, is right.
@@ -197,14 +197,14 @@ def among_all_labels(scores: Tensor, right: Tensor, found: Tensor | None) -> dic
 
     Args:
         right: `(N, L)`, the labels of each clip's classes.
-        found: `(N, L)`, the labels that reach their thresholds; None: the model has none.
+        predicted: `(N, L)`, the labels that reach their thresholds; None: the model has none.
     """
     has_any = right.any(dim=1)
     scores, right = scores[has_any], right[has_any]
     best = right.gather(1, scores.topk(min(FIRST, scores.shape[1])).indices)
     shares = {"first": best[:, 0], "among_five": best.any(dim=1)}
-    if found is not None:
-        found = found[has_any]
-        shares["recognised"] = (found & right).any(dim=1)
-        shares["nothing_recognised"] = ~found.any(dim=1)
+    if predicted is not None:
+        predicted = predicted[has_any]
+        shares["recognised"] = (predicted & right).any(dim=1)
+        shares["nothing_recognised"] = ~predicted.any(dim=1)
     return {name: share.double().mean().item() for name, share in shares.items()}

@@ -7,7 +7,7 @@ logs/           CSV and TensorBoard
 faults.csv      clips that could not be read, if any
 state.ckpt      from which an unfinished run goes on
 result.json     written last
-scores.json     of clips kept from training, if the run is one of several or has a test split
+scores.json     of held-out clips, if the run is one of several or has a test split
 .lock, .holder  while a process works in the folder: a lock of the system, and which process it is
 """
 
@@ -72,8 +72,8 @@ def hold(out: Path) -> Iterator[None]:
         HeldError: another process has it.
         ConfigError: it is a file, or cannot be written.
     """
-    place = out.absolute()
-    if place in HELD:
+    resolved = out.absolute()
+    if resolved in HELD:
         yield
         return
     with _made(out):
@@ -85,13 +85,13 @@ def hold(out: Path) -> Iterator[None]:
                 f"{out}: {_holder(out)} is at work in this folder. Wait until it has ended, or "
                 "choose another --out."
             ) from None
-        HELD.add(place)
+        HELD.add(resolved)
         holder = out / HOLDER_FILE
         try:
             holder.write_text(_this_process(), encoding="utf-8")
             yield
         finally:
-            HELD.discard(place)
+            HELD.discard(resolved)
             with contextlib.suppress(OSError):  # Windows removes no open file
                 holder.unlink()
                 (out / LOCK_FILE).unlink()

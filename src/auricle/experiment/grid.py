@@ -177,17 +177,17 @@ def scores_of(grid: Grid, out: Path) -> dict[str, list[Scores | None]]:
     return {cell.name: _scores_of(cell, out / folder_name(cell.name)) for cell in grid.cells}
 
 
-def _scores_of(cell: Cell, place: Path) -> list[Scores | None]:
-    found: list[Scores | None] = []
+def _scores_of(cell: Cell, root: Path) -> list[Scores | None]:
+    scores: list[Scores | None] = []
     for part in cell.parts:
-        folder = place / part.name
+        folder = root / part.name
         stored = stored_recipe(folder) if _is_finished(folder) else None
         if stored is None:
-            found.append(None)
+            scores.append(None)
             continue
         check_same(part.prepared, stored, folder)
-        found.append(read_scores(folder))
-    return found
+        scores.append(read_scores(folder))
+    return scores
 
 
 def _is_finished(folder: Path) -> bool:

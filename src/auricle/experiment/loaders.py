@@ -89,7 +89,7 @@ def _order(prepared: Prepared, dataset: data.ClipDataset, crop_seconds: float) -
 
 
 def _draws(prepared: Prepared, dataset: data.ClipDataset, crops: Tensor) -> Shuffle:
-    """Which clips an epoch has; `crops` (N,) says how many fit into each."""
+    """Which clips an epoch has; `crops` (N,) holds how many fit into each."""
     recipe = prepared.recipe
     sampling, settings = recipe.training.sampling, recipe.data
     if sampling in WEIGHTS:

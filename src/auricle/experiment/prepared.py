@@ -30,7 +30,7 @@ MODELS_KEPT = 2  # the initial weights of a run, and its teacher
 
 
 class Sources:
-    """Manifests and models by their names, each read once, when it is first asked for."""
+    """Manifests and models by their names, each read once, at its first use."""
 
     def __init__(self) -> None:
         self._manifests: dict[tuple[Any, ...], Manifest] = {}
@@ -64,7 +64,7 @@ class Prepared:
     train: Manifest
     validation: Manifest | None
     labels: list[str]  # the classes in order; none where nothing is classified
-    sample_rate: int  # of the waveforms that are asked for, in Hz
+    sample_rate: int  # of the waveforms that are read, in Hz
     are_labelled: bool = True  # otherwise a teacher labels the clips, or nobody does
     longest_seconds: float = math.inf  # that the teacher takes
     shortest_seconds: float = 0.0  # that it takes

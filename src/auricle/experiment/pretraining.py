@@ -117,11 +117,11 @@ class _Probe:
 
         engine = TorchEngine(self.trained, str(next(self.trained.model.parameters()).device))
         lines = MinuteLines(len(self.manifest.clips), "clips of the probe embedded")
-        found = evaluation.probe(engine, self.manifest, self.splits, progress=lines)
-        self._report(found.linear.failures)
+        measured = evaluation.probe(engine, self.manifest, self.splits, progress=lines)
+        self._report(measured.linear.failures)
         return {
-            "linear": found.linear.metrics[found.metric],
-            "nearest": found.nearest.metrics[found.metric],
+            "linear": measured.linear.metrics[measured.metric],
+            "nearest": measured.nearest.metrics[measured.metric],
         }
 
     def _report(self, failures: Sequence[object]) -> None:

@@ -69,7 +69,7 @@ def parse(
 
 
 def recipe_from(values: dict[str, Any], where: str) -> Recipe:
-    """The recipe in `values`, as YAML gives them, of the kind that its section says.
+    """The recipe in `values`, as YAML gives them, of the kind that its section names.
 
     Settings of other kinds are passed over at their defaults: the recipes that earlier versions
     left in the folders of runs hold them all.
@@ -109,7 +109,7 @@ def _own_settings(
     Args:
         settings: of this position in recipes of each kind, by its command.
     """
-    own, kept = settings[command].model_fields, {}
+    own, remaining = settings[command].model_fields, {}
     for key, value in values.items():
         owners = {name: kind for name, kind in settings.items() if key in kind.model_fields}
         if key in own or not owners:  # what nobody knows is refused with the nearest name
@@ -118,14 +118,14 @@ def _own_settings(
                     name: kind.model_fields[key].annotation for name, kind in owners.items()
                 }
                 value = _own_settings(value, command, nested, where, f"{position}{key}.")
-            kept[key] = value
+            remaining[key] = value
             continue
         if not _is_default(next(iter(owners.values())).model_fields[key], value):
             raise ConfigError(
                 f"{where}: {position}{key} is a setting of recipes for auricle "
                 f"{' and '.join(owners)}; this one is for auricle {command}. Leave it out."
             )
-    return kept
+    return remaining
 
 
 def _is_default(field: FieldInfo, value: Any) -> bool:

@@ -1,6 +1,6 @@
 """Recipes: everything that a training run depends on, as settings of its parts.
 
-A recipe is of one of three kinds, told by its section: `distillation` learns from a teacher,
+A recipe is of one of three kinds, chosen by its section: `distillation` learns from a teacher,
 `pretraining` from sound alone, and a recipe with neither trains on labels. What a kind has no use
 for is no setting of it.
 """

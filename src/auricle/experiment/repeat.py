@@ -1,7 +1,7 @@
 """One recipe, several runs: a run for each fold and each seed, every one scored where it did not
 learn, and their mean and spread.
 
-seed-0-fold-1/   a run as `experiment.run` leaves it, with scores.json of the clips kept from it
+seed-0-fold-1/   a run as `experiment.run` leaves it, with scores.json of its held-out clips
 summary.json     the scores of all runs; mean and standard deviation over the seeds
 """
 
@@ -50,7 +50,7 @@ def parts(prepared: Prepared) -> list[Part]:
     if not isinstance(recipe, TrainRecipe):
         return [Part(f"seed-{recipe.seed}", prepared)]
     folds: list[int] | list[None] = [None] if recipe.folds is None else _folds(recipe, prepared)
-    found = []
+    result = []
     for seed in range(recipe.seed, recipe.seed + recipe.seeds):
         for fold in folds:
             part, name = recipe.model_copy(update={"seed": seed, "seeds": 1}), f"seed-{seed}"
@@ -58,8 +58,8 @@ def parts(prepared: Prepared) -> list[Part]:
                 settings = recipe.data.model_copy(update={"fold": fold})
                 part, name = part.model_copy(update={"data": settings}), f"{name}-fold-{fold}"
             part = part.model_copy(update={"folds": None})
-            found.append(Part(name, prepared.changed(part)))
-    return found
+            result.append(Part(name, prepared.changed(part)))
+    return result
 
 
 def repeat(
@@ -78,37 +78,37 @@ def repeat(
     """
     from auricle.training import fit  # here, so that recipes can be read without lightning
 
-    asked = parts(prepared)
-    for part in asked:
+    chosen = parts(prepared)
+    for part in chosen:
         kept_from_training(part.prepared)  # before hours of training, not after
     is_first = fit.is_first_process()
     with folder.hold(out) if is_first else nullcontext():
         if overwrite and is_first:
-            for part in asked:
+            for part in chosen:
                 with folder.hold(out / part.name):
                     folder.clear(out / part.name)
-        scored = _run_parts(asked, out, overwrite, machine)
+        scored = _run_parts(chosen, out, overwrite, machine)
         if not is_first:
             return None
-        summary = summarize(scored, len({part.prepared.recipe.seed for part in asked}))
+        summary = summarize(scored, len({part.prepared.recipe.seed for part in chosen}))
         write_text(out / SUMMARY_FILE, to_json(summary, indent=2) + "\n")
         return summary
 
 
 def _run_parts(
-    asked: list[Part], out: Path, overwrite: bool, machine: Machine | None
+    chosen: list[Part], out: Path, overwrite: bool, machine: Machine | None
 ) -> dict[str, Scores]:
     from auricle.training import fit  # here, so that recipes can be read without lightning
 
     is_first, scored = fit.is_first_process(), {}
-    for number, part in enumerate(asked, start=1):
-        place = out / part.name
+    for number, part in enumerate(chosen, start=1):
+        run_folder = out / part.name
         if is_first:
-            print(f"{part.name}, run {number} of {len(asked)}", file=sys.stderr)
+            print(f"{part.name}, run {number} of {len(chosen)}", file=sys.stderr)
         # Others may look before the first process has taken the old runs away.
-        run(part.prepared, place, overwrite, not overwrite, machine)
+        run(part.prepared, run_folder, overwrite, not overwrite, machine)
         if is_first:
-            scored[part.name] = score(part.prepared, place)
+            scored[part.name] = score(part.prepared, run_folder)
     return scored
 
 

@@ -76,11 +76,11 @@ def score(prepared: Prepared, folder: Path) -> Scores:
     """The scores of the run in `folder`, made once and kept there as scores.json.
 
     With a test split the epoch that validated best is scored on it. Otherwise the clips that
-    validate are the only ones kept from training; so as not to choose on what is scored, it is
+    validate are the only ones not trained on; so as not to choose on what is scored, it is
     then the last epoch. Where the run has averaged the weights of epochs, it is their average.
 
     Raises:
-        UserError: the checkpoint or the clips cannot be used, or none was kept from training.
+        UserError: the checkpoint or the clips cannot be used, or all were trained on.
     """
     path = folder / SCORES_FILE
     if path.exists():
@@ -135,12 +135,12 @@ def kept_from_training(prepared: Prepared) -> tuple[str, str, Manifest]:
     settings, test = prepared.recipe.data, test_split(prepared.recipe)
     if test is not None:
         return "best", f"split {test}", prepared.manifest.select(test)
-    kept = prepared.validation
-    if kept is None:
+    held_out = prepared.validation
+    if held_out is None:
         raise DataError(
             f"{settings.source}: every clip is trained on, none is left to score. Give "
             "data.test_split, data.fold, data.validation_split or data.validation_share."
         )
     names = {"fold": settings.fold, "split": settings.validation_split}
     named = [f"{name} {value}" for name, value in names.items() if value is not None]
-    return "last", named[0] if named else f"{settings.validation_share:.0%} of the groups", kept
+    return "last", named[0] if named else f"{settings.validation_share:.0%} of the groups", held_out

@@ -49,7 +49,7 @@ def run(
     resume: bool = False,
     machine: Machine | None = None,
 ) -> Report:
-    """Train as the recipe of `prepared` says; everything that results lies in the folder `out`.
+    """Train by the recipe of `prepared`; all results are written to the folder `out`.
 
     Args:
         overwrite: replace the run that is in `out`.
@@ -230,10 +230,10 @@ def build_checkpoint(
         return built, set()
     with_head = sorted(initial.labels) == sorted(labels)
     positions = recipe.initial_positions
-    kept = models.transfer(initial.model, built.model, with_head, positions).kept
+    fresh = models.transfer(initial.model, built.model, with_head, positions).fresh
     if with_head and initial.labels != labels:
         built.model.reorder_classes([initial.labels.index(label) for label in labels])
-    new = {name for name, _ in built.model.named_parameters() if name in kept}
+    new = {name for name, _ in built.model.named_parameters() if name in fresh}
     if isinstance(recipe, TrainRecipe) and recipe.training.freeze == "backbone" and not new:
         raise ConfigError(
             "training.freeze is backbone, but all of the model comes from the initial weights, so "
@@ -268,10 +268,10 @@ def _check_same_front_end(front_end: FilterbankConfig, known: FilterbankConfig) 
             )
 
 
-def _save(parts: _Parts, place: Path, record: Record, weights: Weights) -> None:
+def _save(parts: _Parts, folder: Path, record: Record, weights: Weights) -> None:
     trained = parts.checkpoint
     trained.config = trained.config.model_copy(update={"metrics": record})
-    checkpoint.save(trained, place, weights=parts.step.to_save(weights))
+    checkpoint.save(trained, folder, weights=parts.step.to_save(weights))
 
 
 def _provenance(recipe: Recipe) -> dict[str, Any]:

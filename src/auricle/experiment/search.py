@@ -145,12 +145,12 @@ def _trials(optuna: Any, search: Search, out: Path, machine: Machine | None) -> 
         trial = study.ask()
         chosen = {key: _suggest(trial, key, limits) for key, limits in _ranges(search)}
         try:
-            found = _run(_prepared(search, chosen), out / f"trial-{trial.number}", machine)
+            score = _run(_prepared(search, chosen), out / f"trial-{trial.number}", machine)
         except Diverged as error:  # an answer, too: not to be tried again when the search goes on
             print(f"trial {trial.number}: {error}", file=sys.stderr)
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         else:
-            study.tell(trial, found)
+            study.tell(trial, score)
     trials = [
         Trial(trial.number, trial.params, trial.value)
         for trial in study.get_trials(states=(finished,))
@@ -180,14 +180,14 @@ def _open_study(optuna: Any, search: Search, out: Path) -> Any:
     # A search that goes on must not draw the same settings again.
     seed = search.config.seed + len(study.trials)
     study.sampler = optuna.samplers.TPESampler(seed=seed)
-    asked = json.dumps(search.config.to_dict() | {"trials": None}, sort_keys=True)
-    known = study.user_attrs.setdefault("search", asked)
-    if known != asked:
+    requested = json.dumps(search.config.to_dict() | {"trials": None}, sort_keys=True)
+    known = study.user_attrs.setdefault("search", requested)
+    if known != requested:
         raise ConfigError(
             f"{out}: holds another search than {search.where}. Choose another --out; only `trials` "
             "may differ."
         )
-    study.set_user_attr("search", asked)
+    study.set_user_attr("search", requested)
     return study
 
 
@@ -229,12 +229,12 @@ def _prepared(search: Search, chosen: dict[str, Any]) -> Prepared:
 
 def _values(assignments: list[str]) -> dict[str, Any]:
     """`key=value` words as dotted keys and values."""
-    found = {}
+    values = {}
     for assignment in assignments:
         config.override({}, [assignment])  # refuses a word that is none
         key, _, text = assignment.partition("=")
-        found[key] = yaml.safe_load(text)
-    return found
+        values[key] = yaml.safe_load(text)
+    return values
 
 
 def _write(search: Search, trials: list[Trial], out: Path) -> None:

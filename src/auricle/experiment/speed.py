@@ -34,18 +34,20 @@ def speeds(described: dict[str, Described], path: Path) -> dict[str, float]:
     the others are measured, all in turn, so that a busy machine is busy for all, and added.
     """
     device = device_name()
-    kept = _read(path, device)
-    asked = {name: {"model": model, **settings} for name, (model, settings) in described.items()}
+    stored = _read(path, device)
+    requested = {
+        name: {"model": model, **settings} for name, (model, settings) in described.items()
+    }
     missing = [
-        name for name, of in asked.items() if kept.get(name, {}).get("settings") != _plain(of)
+        name for name, of in requested.items() if stored.get(name, {}).get("settings") != _plain(of)
     ]
     if missing:
         measured = measure_speeds([described[name] for name in missing])
         for name, speed in zip(missing, measured, strict=True):
-            kept[name] = {"clips_per_second": speed, "settings": _plain(asked[name])}
+            stored[name] = {"clips_per_second": speed, "settings": _plain(requested[name])}
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, to_json({"device": device, "models": kept}, indent=2) + "\n")
-    return {name: float(kept[name]["clips_per_second"]) for name in described}
+        write_text(path, to_json({"device": device, "models": stored}, indent=2) + "\n")
+    return {name: float(stored[name]["clips_per_second"]) for name in described}
 
 
 def measure_speeds(described: list[Described]) -> list[float]:

@@ -1,4 +1,4 @@
-"""What a grid found, beside what its paper says: Markdown, CSV and a picture with error bars.
+"""Results of a grid, beside those of its paper: Markdown, CSV and a picture with error bars.
 
 The row of a cell: parameters and multiply-adds for the longest clip the model takes, clips a
 second that it scores on this machine's CPU (`speed.py`), the score as mean and standard deviation
@@ -74,7 +74,7 @@ class Row:
 
 
 def rows_of(grid: Grid, scores: dict[str, list[Scores | None]], folder: Path) -> list[Row]:
-    """The rows of a grid, from what `grid.scores_of` found of it.
+    """The rows of a grid, from the scores that `grid.scores_of` returns.
 
     Args:
         folder: keeps the speeds of the cells.
@@ -89,10 +89,10 @@ def rows_of(grid: Grid, scores: dict[str, list[Scores | None]], folder: Path) ->
     correct = _correct(grid, scores)
     groups = _groups(grid.cells[0], scores[grid.cells[0].name])
     from_matched = _from_matched(grid, correct, groups)
-    places = {cell.name: place for place, cell in enumerate(grid.cells)}
+    positions = {cell.name: position for position, cell in enumerate(grid.cells)}
     rows = []
     for index, cell in enumerate(grid.cells):
-        found = scores[cell.name]
+        runs = scores[cell.name]
         other = cell.against or (grid.cells[0].name if index else None)
         with torch.device("meta"):
             network = models.build(names[index], settings[index])
@@ -101,10 +101,10 @@ def rows_of(grid: Grid, scores: dict[str, list[Scores | None]], folder: Path) ->
             sum(parameter.numel() for parameter in network.parameters()),
             multiply_adds(names[index], settings[index], settings[index]["max_frames"]),
             clips_per_second[cell.name],
-            f"{sum(part is not None for part in found)} of {len(found)}",
-            _score_of_seeds(cell, found, grid.score),
+            f"{sum(part is not None for part in runs)} of {len(runs)}",
+            _score_of_seeds(cell, runs, grid.score),
             other,
-            _difference(correct[places[other]], correct[index], groups) if other else None,
+            _difference(correct[positions[other]], correct[index], groups) if other else None,
             from_matched[index],
             cell.paper,
         )
@@ -116,7 +116,7 @@ def write_table(grid: Grid, scores: dict[str, list[Scores | None]], folder: Path
     """Write table.md, table.csv and table.png into `folder`; returns the Markdown.
 
     Args:
-        scores: what `grid.scores_of` found.
+        scores: those of `grid.scores_of`.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -172,16 +172,18 @@ def draw(grid: Grid, rows: list[Row], path: Path) -> None:
     figure_module = require("matplotlib.figure", "plot", "drawing an ablation")
     figure = figure_module.Figure(figsize=(7, 1.2 + 0.4 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    known = [(place, row) for place, row in enumerate(rows) if row.mean is not None]
+    known = [(position, row) for position, row in enumerate(rows) if row.mean is not None]
     axes.errorbar(
         [_shown(grid, row.mean) for _, row in known],
-        [place for place, _ in known],
+        [position for position, _ in known],
         xerr=[_shown(grid, row.std or 0.0) for _, row in known],
         fmt="o",
         capsize=4,
         label="here",
     )
-    published = [(row.paper, place) for place, row in enumerate(rows) if row.paper is not None]
+    published = [
+        (row.paper, position) for position, row in enumerate(rows) if row.paper is not None
+    ]
     if published:
         axes.plot(*zip(*published, strict=True), "x", color="#888888", label="paper, its own data")
     axes.set_yticks(range(len(rows)), [row.cell for row in rows])
@@ -191,19 +193,19 @@ def draw(grid: Grid, rows: list[Row], path: Path) -> None:
     figure.savefig(path, dpi=130, metadata={"Software": None})
 
 
-def _finished_seeds(cell: Cell, found: list[Scores | None]) -> list[list[Scores]]:
+def _finished_seeds(cell: Cell, runs: list[Scores | None]) -> list[list[Scores]]:
     """The scores of each seed whose runs are all finished, fold by fold."""
-    per_seed = len(found) // cell.num_seeds
-    seeds = [found[start : start + per_seed] for start in range(0, len(found), per_seed)]
+    per_seed = len(runs) // cell.num_seeds
+    seeds = [runs[start : start + per_seed] for start in range(0, len(runs), per_seed)]
     known = [[scores for scores in seed if scores is not None] for seed in seeds]
     return [seed for seed in known if len(seed) == per_seed]
 
 
-def _score_of_seeds(cell: Cell, found: list[Scores | None], metric: str) -> list[float]:
+def _score_of_seeds(cell: Cell, runs: list[Scores | None], metric: str) -> list[float]:
     """The score of each finished seed: the mean over its folds."""
     return [
         statistics.fmean(scores.metrics[metric] for scores in seed)
-        for seed in _finished_seeds(cell, found)
+        for seed in _finished_seeds(cell, runs)
     ]
 
 
@@ -212,7 +214,7 @@ def _correct(grid: Grid, scores: dict[str, list[Scores | None]]) -> list[Tensor 
 
     Folds stand one after another. None where a comparison would not be of like with like: pairs
     need the same clips in every seed and cell (data.validation_share draws others for each seed),
-    and right or wrong says nothing of another score than accuracy.
+    and right or wrong is what accuracy counts, and no other score.
     """
     seeds = [_finished_seeds(cell, scores[cell.name]) for cell in grid.cells]
     scored = {tuple(c for scores in seed for c in scores.clips) for cell in seeds for seed in cell}
@@ -222,9 +224,9 @@ def _correct(grid: Grid, scores: dict[str, list[Scores | None]]) -> list[Tensor 
     return [torch.tensor(rows) if rows else None for rows in right]
 
 
-def _groups(cell: Cell, found: list[Scores | None]) -> Tensor:
+def _groups(cell: Cell, runs: list[Scores | None]) -> Tensor:
     """Numbers of the groups that the clips of a finished seed stand in, `(N,)`."""
-    for seed in _finished_seeds(cell, found)[:1]:
+    for seed in _finished_seeds(cell, runs)[:1]:
         names = [name for scores in seed for name in scores.groups]
         numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
         return torch.tensor([numbers[name] for name in names])
@@ -271,13 +273,13 @@ def _score_text(grid: Grid, row: Row) -> str:
     return f"{text} ({seeds})"
 
 
-def _difference_text(found: Difference | None) -> str:
-    if found is None:
+def _difference_text(difference: Difference | None) -> str:
+    if difference is None:
         return ""
     ends = "interval not defined"
-    if found.low is not None and found.high is not None:
-        ends = f"{100 * found.low:+.2f} to {100 * found.high:+.2f}"
-    return f"{100 * found.mean:+.2f} ({ends}, p {found.p_value:.2g})"
+    if difference.low is not None and difference.high is not None:
+        ends = f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f}"
+    return f"{100 * difference.mean:+.2f} ({ends}, p {difference.p_value:.2g})"
 
 
 def _footnotes(grid: Grid, scores: dict[str, list[Scores | None]]) -> str:
@@ -305,5 +307,9 @@ def _values(row: Row) -> list[Any]:
     return [row.cell, *costs, seeds, row.mean, row.std, *differences, row.paper]
 
 
-def _numbers(found: Difference | None) -> list[float | None]:
-    return [None] * 4 if found is None else [found.mean, found.low, found.high, found.p_value]
+def _numbers(difference: Difference | None) -> list[float | None]:
+    return (
+        [None] * 4
+        if difference is None
+        else [difference.mean, difference.low, difference.high, difference.p_value]
+    )

@@ -59,8 +59,8 @@ class HAMASTConfig(ASTConfig):
                 f"width ({self.width}) must be a multiple of conformer.num_heads ({heads})"
             )
         if self.conformer and self.channel_attention:
-            places = (self.conformer.place, self.channel_attention.place)
-            if places == ("after_norm", "before_norm"):
+            order = (self.conformer.place, self.channel_attention.place)
+            if order == ("after_norm", "before_norm"):
                 raise ValueError(
                     "conformer.place after_norm with channel_attention.place before_norm would "
                     "turn the paper's order round: the Conformers come first"

@@ -173,13 +173,13 @@ class Model(nn.Module, ABC):
                     numbers.setdefault(id(parameter), []).append(number)
         result = {}
         for name, parameter in self.named_parameters():
-            found = numbers.get(id(parameter), [])
-            if len(found) != 1:
+            layers = numbers.get(id(parameter), [])
+            if len(layers) != 1:
                 raise ConfigError(
-                    f"{type(self).__name__}.layers() holds the parameter {name} {len(found)} "
+                    f"{type(self).__name__}.layers() holds the parameter {name} {len(layers)} "
                     "times: each must be in exactly one layer."
                 )
-            result[name] = found[0]
+            result[name] = layers[0]
         return result
 
 

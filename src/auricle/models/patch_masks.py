@@ -14,7 +14,7 @@ from auricle.errors import ConfigError
 from auricle.models.patches import TokenLayout
 from auricle.padding import inside
 
-PADDING = -1  # in place of the index of a patch that a shorter clip does not have
+PADDING = -1  # instead of the index of a patch that a shorter clip does not have
 BLOCK_SURPLUS = 0.07  # Parity: EAT's mask_prob_adjust, as blocks overlap and are cut at the edges
 
 Range = tuple[int, int]

@@ -20,7 +20,7 @@ class TransferReport:
 
     copied: tuple[str, ...]
     adapted: tuple[str, ...]
-    kept: tuple[str, ...]  # new modules and a new head: as the target was built
+    fresh: tuple[str, ...]  # new modules and a new head: as the target was built
 
 
 @torch.no_grad()
@@ -41,7 +41,7 @@ def transfer(
             (an ablation of Gong et al. 2021).
 
     Raises:
-        CheckpointError: the source has tensors the target has no place for, or of another shape;
+        CheckpointError: the source has tensors that the target lacks, or of another shape;
             the target is deeper, and its further blocks cannot start as the identity.
     """
     weights, state = source.state_dict(), target.state_dict()
@@ -66,8 +66,8 @@ def transfer(
         state[name].copy_(value)
     _pass_on(target, len(source.residual_outputs()))
     copied = tuple(name for name in weights if name not in adapted)
-    kept = tuple(name for name in state if name not in weights)
-    return TransferReport(copied, tuple(adapted), kept)
+    fresh = tuple(name for name in state if name not in weights)
+    return TransferReport(copied, tuple(adapted), fresh)
 
 
 def _attention_hint(names: list[str]) -> str:

@@ -221,7 +221,7 @@ class Student(nn.Module):
 
 
 def _width(model: Model) -> int:
-    """The size of the model's embedding, which it is asked for: the heads differ."""
+    """Size of the model's embedding, measured on one clip: the heads differ."""
     trains = model.training
     with torch.no_grad():
         silence = torch.zeros(1, model.config.shortest_frames, model.config.num_mels)

@@ -53,7 +53,7 @@ def fit(  # noqa: PLR0913 - what is trained, on what, how, and where it goes
     the end.
 
     Raises:
-        ConfigError: the machine cannot do what is asked for, the state is not of these clips, or
+        ConfigError: the machine cannot run this, the state is not of these clips, or
             the loss is no longer a number.
         DataError: too many clips cannot be read.
         UserError: memory or disk are full.

@@ -148,7 +148,7 @@ def _check_devices(machine: Machine) -> None:
 
 
 def _check_launch(machine: Machine) -> None:
-    """Refuse to be one of more processes than the options say, as torchrun may start them."""
+    """Refuse to be one of more processes than the options set, as torchrun may start them."""
     started = int(os.environ.get("LOCAL_WORLD_SIZE", machine.devices))
     if started != machine.devices:
         raise ConfigError(
@@ -179,9 +179,9 @@ def gather(value: Any) -> list[Any]:
     """`value` of every process, in their order; all must call."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return [value]
-    found: list[Any] = [None] * distributed.get_world_size()
-    distributed.all_gather_object(found, value)
-    return found
+    gathered: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(gathered, value)
+    return gathered
 
 
 def is_first() -> bool:
@@ -200,7 +200,7 @@ def random_state(device: torch.device) -> dict[str, torch.Tensor]:
 
 
 def set_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
-    """Go on with the random numbers where `random_state` was asked."""
+    """Restore the state of the random numbers that `random_state` returned."""
     torch.set_rng_state(state["cpu"])
     if device.type != "cpu":
         torch.get_device_module(device).set_rng_state(state["device"])

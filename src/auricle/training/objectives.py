@@ -9,7 +9,7 @@ visible patches only, a small decoder all. The values of a masked patch are pred
 and which of the clip's masked patches it is (discriminative); both losses, and masks in chunks, are
 from SSAST (Gong et al. 2022), whose encoder sees mask tokens, too: that is not built here.
 
-Shapes: B clips, R clones, N patch places, P prefix tokens, D width, Q numbers of a patch.
+Shapes: B clips, R clones, N patches, P prefix tokens, D width, Q numbers of a patch.
 """
 
 import copy
@@ -151,12 +151,12 @@ class SelfDistillation(Objective):
         valid = layout.valid(patches.device).expand(patches.shape[:2])
         targets = self._targets(features, frame_counts, valid)
         clones = valid.repeat_interleave(config.clones, 0)
-        places = repeat_clips(layout, config.clones)
-        visible = draw_visible(clones, places, config.mask_ratio, config.block)
-        encoded = self.student.encode_patches(*gather_tokens(patches, places, visible))
+        repeated = repeat_clips(layout, config.clones)
+        visible = draw_visible(clones, repeated, config.mask_ratio, config.block)
+        encoded = self.student.encode_patches(*gather_tokens(patches, repeated, visible))
         prefix, seen = encoded[:, : layout.num_prefix], encoded[:, layout.num_prefix :]
         noise = torch.randn(*clones.shape, seen.shape[2], device=seen.device, dtype=patches.dtype)
-        decoded = widened(self.decoder(scatter_tokens(seen, visible, NOISE * noise), places))
+        decoded = widened(self.decoder(scatter_tokens(seen, visible, NOISE * noise), repeated))
         hidden = is_masked(clones, visible)
         frame = self._frame(decoded, targets, hidden)
         utterance = self._utterance(widened(prefix).mean(dim=1), targets, valid)
@@ -316,5 +316,5 @@ def _matching_error(predictions: Tensor, targets: Tensor, hidden: Tensor) -> Ten
 
 
 def _mean(errors: Tensor, hidden: Tensor) -> Tensor:
-    """Mean over the hidden places of each clip: `(B, N)` to `(B,)`."""
+    """Mean over the masked patches of each clip: `(B, N)` to `(B,)`."""
     return (errors * hidden).sum(dim=1) / hidden.sum(dim=1)

@@ -27,7 +27,7 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
 class OptimizerConfig(Settings):
     """Settings of the optimizer.
 
-    adamw decays weights apart from the gradient, and only those of two dimensions and more, so
+    adamw decays weights separately from the gradient, and only those of two dimensions and more, so
     that norms, biases and scales are free. adam adds the decay of every parameter to its gradient,
     as AST's authors do.
     """

@@ -158,17 +158,17 @@ class Pretraining(Step):
         """
         columns = [torch.cat(parts).mean().item() for parts in zip(*outputs, strict=True)]
         names = ("validation_loss", *self.model.part_names, *WATCHED)
-        found = dict(zip(names, columns, strict=True))
+        means = dict(zip(names, columns, strict=True))
         if not torch.tensor(columns).isfinite().all():
             raise Diverged("the losses of the validation clips are not numbers.")
-        return {**found, **(self.probe() if self.probe else {})}
+        return {**means, **(self.probe() if self.probe else {})}
 
     def _watch(self, count: int) -> None:
         """Look at what all processes saw last, so that all go on or all stop."""
         seen = [values for values in gather(self.last and _watched(self.last)) if values]
         if not seen:
             return
-        # What is no number is passed over: the end of the epoch says that the weights are none.
+        # What is no number is passed over: the end of the epoch reports that the weights are none.
         lowest = (
             min(filter(math.isfinite, values), default=math.inf)
             for values in zip(*seen, strict=True)

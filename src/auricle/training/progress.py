@@ -159,11 +159,11 @@ def loggers(folder: Path, names: tuple[str, ...]) -> list[Logger]:
 
 def _free(folder: Path, name: str) -> str:
     """`name`, or name-2, ...: a resumed run leaves the logs of its earlier parts alone."""
-    number, found = 1, name
-    while (folder / found).exists():
+    number, free = 1, name
+    while (folder / free).exists():
         number += 1
-        found = f"{name}-{number}"
-    return found
+        free = f"{name}-{number}"
+    return free
 
 
 def _wandb(folder: Path) -> Logger:
@@ -171,7 +171,7 @@ def _wandb(folder: Path) -> Logger:
 
 
 def _mlflow(folder: Path) -> Logger:
-    # Where MLFLOW_TRACKING_URI says, else beside the other logs.
+    # At MLFLOW_TRACKING_URI if set, else beside the other logs.
     return MLFlowLogger(
         experiment_name=PROJECT, run_name=folder.name, save_dir=str(folder / "logs" / "mlflow")
     )

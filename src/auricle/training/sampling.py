@@ -1,6 +1,6 @@
 """Which clips an epoch has, in which order, and which of them each process gets.
 
-A clip that is drawn again in an epoch is cut at another place: its k-th further draw is the index
+A clip that is drawn again in an epoch is cut elsewhere: its k-th further draw is the index
 `i + k * N` (see `ClipDataset`).
 
 Shapes: N clips.
@@ -79,7 +79,7 @@ class Weighted(Shuffle):
 
 
 class Repeated(Shuffle):
-    """Each clip as often as `counts` `(N,)` says, in a new order each epoch."""
+    """Each clip `counts` `(N,)` times, in a new order each epoch."""
 
     def __init__(self, dataset: Sized, seed: int, counts: Tensor):
         super().__init__(dataset, seed)
@@ -170,7 +170,7 @@ def balanced_weights(clips: Clips) -> Tensor:
 
 
 def square_root_weights(clips: Clips) -> Tensor:
-    """The same with 1 / sqrt(clips with the label): a label is drawn as often as the root says.
+    """The same with 1 / sqrt(clips with the label), so labels are drawn in proportion to the root.
 
     Source: Mahajan et al. 2018, section 2.2; for labels so rare that drawing them as often as
     frequent ones would repeat a few clips without end.

@@ -63,7 +63,7 @@ class TrainingConfig(Settings):
     validate_every: int = Field(default=1, ge=1)  # epochs; the last one is always validated
     batch_size: int = Field(ge=1)  # clips of one step of the optimizer, over all processes
     # Parts that a process takes its share of a batch in, to need less memory; sums of rounding
-    # and what the clips of a part do to each other (mixup) apart, results do not depend on it.
+    # and what the clips of a part do to each other (mixup) aside, results do not depend on it.
     accumulate: int = Field(default=1, ge=1)
     optimizer: OptimizerConfig
     schedule: ScheduleConfig = WarmupCosineConfig()

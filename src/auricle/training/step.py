@@ -171,8 +171,8 @@ class Supervised(Step):
             raise Diverged("the model's outputs for the validation clips are not numbers.")
         is_softmax = self.criterion.activation == "softmax"
         scores = logits.softmax(dim=1) if is_softmax else logits.sigmoid()
-        found = classification_metrics(scores, targets, self.labels)
+        metrics = classification_metrics(scores, targets, self.labels)
         values = {"validation_loss": self.criterion.function(logits, targets).item()}
-        if found["single_label"]:
-            values["accuracy"] = found["accuracy"]
-        return {**values, "mAP": found["mAP"]}
+        if metrics["single_label"]:
+            values["accuracy"] = metrics["accuracy"]
+        return {**values, "mAP": metrics["mAP"]}

@@ -89,9 +89,9 @@ def _read_lists(folder: Path, names: list[str]) -> dict[str, dict[str, Segment]]
 def _count(name: str, segments: dict[str, Segment] | None, sounds: "_Sounds") -> str:
     if segments is None:
         return f"{name}: there is no {name}_segments.csv, so none of its clips were taken"
-    found = sum(ytid in sounds.paths for ytid in segments)
-    missing = len(segments) - found
-    return f"{name}: {found} of {len(segments)} clips are there, {missing} are missing"
+    present = sum(ytid in sounds.paths for ytid in segments)
+    missing = len(segments) - present
+    return f"{name}: {present} of {len(segments)} clips are there, {missing} are missing"
 
 
 def read_segments(path: Path) -> dict[str, Segment]:

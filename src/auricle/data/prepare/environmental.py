@@ -111,17 +111,17 @@ def _list_set(root: Path, name: str, uploaders: dict[str, str]) -> list[Clip]:
 
 def _uploaders(root: Path) -> dict[str, str]:
     """Name of a clip to its uploader; empty without the metadata."""
-    found = {}
+    uploaders = {}
     for name in ("dev", "eval"):
         path = root / FSD50K_METADATA / f"{name}_clips_info_FSD50K.json"
         if not path.is_file():
             continue
         try:
             clips = parse_json(path.read_bytes())
-            found.update({fname: str(clip["uploader"]) for fname, clip in clips.items()})
+            uploaders.update({fname: str(clip["uploader"]) for fname, clip in clips.items()})
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(
                 f"{path}: not FSD50K's metadata: expected clips by name, each with its uploader. "
                 "Unpack FSD50K.metadata.zip again."
             ) from error
-    return found
+    return uploaders

@@ -200,18 +200,18 @@ def _guess(table: Path, names: Iterable[str], given: Mapping[str, str]) -> dict[
         if theirs not in present:
             raise DataError(f"{table}: {unknown_name('column', theirs, present)}")
     lower = {name.lower(): name for name in reversed(present)}
-    found = dict(given)
+    chosen = dict(given)
     for ours, usual in USUAL_NAMES.items():
         likely = next((lower[name] for name in usual if name in lower), None)
-        if ours not in found and likely is not None:
-            found[ours] = likely
+        if ours not in chosen and likely is not None:
+            chosen[ours] = likely
     for ours in REQUIRED:
-        if ours not in found:
+        if ours not in chosen:
             raise DataError(
                 f"{table}: no column with a usual name for {ours} ({', '.join(USUAL_NAMES[ours])})."
                 f" It has: {', '.join(present) or 'nothing'}. Name it: --columns {ours}=COLUMN."
             )
-    return found
+    return chosen
 
 
 def _clip_from(

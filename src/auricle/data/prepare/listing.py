@@ -42,11 +42,11 @@ def check_not_packed(folder: Path) -> None:
     Raises:
         DataError: saying what to do with it.
     """
-    place = folder.parent if folder.name == SHARD_MANIFEST else folder
-    if os.path.isfile(place / SHARD_INDEX):
+    parent = folder.parent if folder.name == SHARD_MANIFEST else folder
+    if os.path.isfile(parent / SHARD_INDEX):
         raise DataError(
-            f"{place}: holds packed shards, which are prepared already. Train on them with "
-            f"data.source={place}; auricle evaluate and auricle statistics take the folder, too."
+            f"{parent}: holds packed shards, which are prepared already. Train on them with "
+            f"data.source={parent}; auricle evaluate and auricle statistics take the folder, too."
         )
 
 
@@ -78,8 +78,8 @@ def check_complete(folder: Path, clips: Sequence[Clip]) -> None:
     if not missing:
         return
     first = missing[0]
-    place = first.path.parent
-    lost = "" if os.path.isdir(place) else f"; there is no folder {place}"
+    parent = first.path.parent
+    lost = "" if os.path.isdir(parent) else f"; there is no folder {parent}"
     raise DataError(
         f"{folder}: {len(missing)} of {len(clips)} sounds are missing, the first is {first.path} "
         f"({first.where}){lost}. Unpack the archive again, or copy the folder again whole."

@@ -92,9 +92,9 @@ def list_words(folder: Path, version: Version) -> Manifest:
             other version.
     """
     root = find_root(folder, LISTS["test"])
-    found = _find(root, version)
+    present = _find(root, version)
     split_of = {
-        name: split for split in LISTS for name in _read_list(root / LISTS[split], root, found)
+        name: split for split in LISTS for name in _read_list(root / LISTS[split], root, present)
     }
     clips = [
         Clip(
@@ -104,20 +104,20 @@ def list_words(folder: Path, version: Version) -> Manifest:
             group=speaker_of(name),
             where=str(root / name),
         )
-        for name in found
+        for name in present
     ]
     return Manifest(root, tuple(clips))
 
 
 def missing_clips(manifest: Manifest, version: Version) -> list[str]:
     """A note for the user if there are fewer clips than in the archive."""
-    found = len(manifest.clips)
-    if found >= version.num_clips:
+    present = len(manifest.clips)
+    if present >= version.num_clips:
         return []
     splits = Counter(clip.split for clip in manifest.clips)
     counts = ", ".join(f"{splits[name]} {name}" for name in ("train", "validation", "test"))
     return [
-        f"{found} of the {version.num_clips} clips of version {version.number} are there "
+        f"{present} of the {version.num_clips} clips of version {version.number} are there "
         f"({counts}); the others are missing"
     ]
 
@@ -153,7 +153,7 @@ def _other_version(absent: list[str]) -> str:
     return "Unpack the archive again."
 
 
-def _read_list(path: Path, root: Path, found: dict[str, None]) -> list[str]:
+def _read_list(path: Path, root: Path, present: dict[str, None]) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -161,7 +161,7 @@ def _read_list(path: Path, root: Path, found: dict[str, None]) -> list[str]:
             f"{path}: cannot be read. It belongs to the archive; unpack it again."
         ) from error
     names = [line.strip() for line in lines if line.strip()]
-    missing = [name for name in names if name not in found]
+    missing = [name for name in names if name not in present]
     if missing:
         raise DataError(
             f"{root}: {len(missing)} of the {len(names)} clips that {path.name} lists are missing, "
