@@ -101,7 +101,7 @@ def probe(
 def probe_embeddings(
     embedded: ScoredClips, manifest: Manifest, splits: tuple[str, str] | None, config: ProbeConfig
 ) -> Probe:
-    """Probe embeddings `(N, D)` of the clips in `heard`; arguments and errors are of `probe`."""
+    """Probe embeddings `(N, D)` of the clips in `embedded`; arguments and errors are of `probe`."""
     targets = targets_of(embedded.clips, manifest.labels)
     groups = number_groups([group_of(clip) for clip in embedded.clips])
     task = linear.Task(embedded.scores.double(), targets, groups, is_single_label(targets))

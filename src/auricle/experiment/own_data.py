@@ -15,7 +15,7 @@ from auricle.experiment.results import test_split
 from auricle.training.sampling import WEIGHTS
 
 # Enough for a pretrained model to learn new classes, and few enough to wait for.
-CLIPS_TO_HEAR = 6000  # over all epochs
+CLIPS_TO_DRAW = 6000  # over all epochs
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 30
 LARGEST_BATCH = 16
 STEPS_PER_EPOCH = 8  # at least, so that few clips still give steps enough
@@ -114,7 +114,7 @@ def _sides(manifest: Manifest, share: float) -> dict[str, Any]:
 
 def _training(manifest: Manifest) -> dict[str, Any]:
     num_clips = len(manifest.clips)
-    epochs = min(MOST_EPOCHS, max(FEWEST_EPOCHS, math.ceil(CLIPS_TO_HEAR / num_clips)))
+    epochs = min(MOST_EPOCHS, max(FEWEST_EPOCHS, math.ceil(CLIPS_TO_DRAW / num_clips)))
     sets = manifest.label_sets
     one_label = bool(sets) and all(len(labels) == 1 for labels in sets)
     return {
