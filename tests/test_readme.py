@@ -1,5 +1,6 @@
 """Every command that README.md shows runs, and its Python example names two sounds."""
 
+import json
 import os
 import re
 import shlex
@@ -68,6 +69,15 @@ def test_the_commands_are_found():
 def test_the_table_of_claims_is_short():
     table = README.partition("| claim |")[2].partition("\n\n")[0]
     assert 6 <= len(table.splitlines()) - 2 <= 9
+
+
+@pytest.mark.parametrize("model", ["tagger", "tagger_tiny"])
+def test_the_zero_shot_accuracy_of_a_built_in_model_is_the_one_that_it_holds(model):
+    config = PROJECT / "src" / "auricle" / "builtin" / model / "config.json"
+    held = json.loads(config.read_text(encoding="utf-8"))["metrics"]["esc10_zero_shot"]
+    page = (PROJECT / "docs" / "results" / "README.md").read_text(encoding="utf-8")
+    rows = [row for row in page.splitlines() if f"built-in `{model}`" in row]
+    assert [f"{held:.1%}".replace("%", " %") in row for row in rows] == [True]
 
 
 @pytest.mark.slow
