@@ -109,6 +109,12 @@ def test_the_caller_keeps_the_array(tone):
         ),
         (
             np.zeros(9),
+            None,
+            "the sample rate has to be a number of Hz, got None. It is that of the waveform, not "
+            "of the model.",
+        ),
+        (
+            np.zeros(9),
             1_000_000,
             "the waveform is too short to give one sample at 16000 Hz.",
         ),

@@ -48,7 +48,7 @@ def train(  # noqa: PLR0913 - one parameter for each option
 
     Examples:
 
-      auricle train esc50_ast data.source=esc50.csv folds=[1] seeds=1
+      auricle train esc50_ast data.source=esc50.csv 'folds=[1]' seeds=1
 
       auricle train my_recipe.yaml training.epochs=5 --out runs/short
 

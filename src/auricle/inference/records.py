@@ -98,6 +98,8 @@ def sections(part: Part) -> list[tuple[str, list[Prediction | Group]]]:
 
     if part.recognition.silence:
         return [(f"silence, below {SILENCE_DBFS:.0f} dBFS", [])]
+    if not part.lines:
+        return [("no label reaches --min-score", [])]
     found: list[Prediction | Group] = [line for line in part.lines if line.recognised is not False]
     guesses: list[Prediction | Group] = [line for line in part.lines if line.recognised is False]
     heading = "below their thresholds:" if found else "nothing recognised; best guesses:"

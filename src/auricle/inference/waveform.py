@@ -28,6 +28,11 @@ def to_mono(waveform: Waveform, sample_rate: int, wanted_rate: int) -> Tensor:
         AudioError: another shape or type, no samples, samples that `audio.check_samples`
             refuses, or a sample rate out of range.
     """
+    if not isinstance(sample_rate, int | float | np.number) or isinstance(sample_rate, bool):
+        raise AudioError(
+            f"the sample rate has to be a number of Hz, got {sample_rate!r}. It is that of the "
+            "waveform, not of the model."
+        )
     if not audio.LOWEST_RATE <= sample_rate <= audio.HIGHEST_RATE:
         raise AudioError(
             f"a sample rate of {sample_rate} Hz is outside the range of {audio.LOWEST_RATE} to "
