@@ -17,7 +17,7 @@ from auricle.audio import libsndfile, media
 from auricle.audio.decoding import AudioInfo, Decoder, resampled
 from auricle.audio.samples import Downmix, Samples
 from auricle.audio.source import OpenedAudio, Source, opened
-from auricle.errors import AudioError
+from auricle.errors import AudioError, MissingExtraError
 
 LOWEST_RATE = 1_000  # Hz
 HIGHEST_RATE = 1_000_000  # Hz; bat detectors record at 500 kHz, beyond 1 MHz headers are damaged
@@ -191,6 +191,8 @@ def _chosen(file: OpenedAudio, start: float, stack: ExitStack) -> Decoder:
         return stack.enter_context(media.decode(file, other, start, is_damaged))
     except AudioError:
         raise refusal from None
+    except MissingExtraError as error:  # nobody knows whether it would help: one file's error
+        raise AudioError(str(error)) from error
 
 
 def _mono(file: OpenedAudio, sound: Decoder, start: float) -> Iterator[Samples]:
