@@ -101,7 +101,7 @@ def without_pauses(waveform: Tensor, sample_rate: int) -> Tensor:
 
     A frame is silent if its RMS, without the offset of all samples, is below SILENCE_DBFS. Of a
     pause GUARD_SECONDS next to each sound stay; what is joined is silent, so that a cut is not
-    heard. Where no frame sounds the waveform is returned as it is.
+    audible. Where no frame sounds the waveform is returned as it is.
     """
     size = max(1, round(FRAME_SECONDS * sample_rate))
     count = len(waveform) // size
@@ -120,7 +120,7 @@ def without_pauses(waveform: Tensor, sample_rate: int) -> Tensor:
 
 
 def _widened(values: Tensor, reach: int) -> Tensor:
-    """The largest of the values `(N,)` up to `reach` places away from each."""
+    """Return the largest of the values `(N,)` within `reach` positions of each."""
     return max_pool1d(values[None], 2 * reach + 1, stride=1, padding=reach)[0]
 
 
