@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader, Dataset, SequentialSampler
 
 from auricle.errors import MissingExtraError, UserError
 from auricle.training import Machine, SupervisedConfig, framework
-from auricle.training.fit import LoaderSpec, LoaderSpecs, fit
+from auricle.training.adapter import LoaderSpec, LoaderSpecs
+from auricle.training.fit import fit
 from auricle.training.history import History
 from auricle.training.sampling import Shuffle
 from auricle.training.step import Step

@@ -5,7 +5,8 @@ import torch
 
 from auricle.errors import ConfigError
 from auricle.training import Machine, SupervisedConfig
-from auricle.training.fit import LoaderSpec, LoaderSpecs, fit
+from auricle.training.adapter import LoaderSpec, LoaderSpecs
+from auricle.training.fit import fit
 from auricle.training.framework import FSDPStrategy, lightning
 from auricle.training.history import History
 from auricle.training.step import Step

@@ -21,27 +21,3 @@ from auricle.audio.samples import (
     warn_integers,
 )
 from auricle.audio.source import SOUND_SUFFIXES, Channel, Selected, Source, find_sounds
-
-__all__ = [
-    "HIGHEST_RATE",
-    "LOWEST_RATE",
-    "SOUND_SUFFIXES",
-    "AudioInfo",
-    "Channel",
-    "Selected",
-    "Source",
-    "blocks",
-    "check_samples",
-    "crop",
-    "duration",
-    "find_sounds",
-    "load",
-    "load_part",
-    "louder_channel",
-    "pad",
-    "pad_batch",
-    "probe",
-    "resample",
-    "warn_cancelling",
-    "warn_integers",
-]

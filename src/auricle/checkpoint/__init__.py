@@ -15,18 +15,3 @@ from auricle.checkpoint.folder import (
     store_thresholds,
 )
 from auricle.checkpoint.parts import Checkpoint, CheckpointConfig, check_tensors, create
-
-__all__ = [
-    "CARD_FILE",
-    "CONFIG_FILE",
-    "WEIGHTS_FILE",
-    "Checkpoint",
-    "CheckpointConfig",
-    "check_new",
-    "check_tensors",
-    "create",
-    "load",
-    "save",
-    "store_description",
-    "store_thresholds",
-]

@@ -101,6 +101,3 @@ def _unknown(source: Source) -> CheckpointError:
     else:
         content = f"tensors named {', '.join(list(source.tensors)[:3])}"
     return CheckpointError(f"{source.path}: holds {content}; convert reads {known}.")
-
-
-__all__ = ["TENSOR_FILES", "can_read", "read", "write"]

@@ -7,23 +7,3 @@ from auricle.evaluation.metrics import classification_metrics, d_prime, wilson_i
 from auricle.evaluation.paired import Difference, paired_difference, smallest_difference
 from auricle.evaluation.probe import Probe, ProbeConfig, probe
 from auricle.evaluation.scoring import Failure
-
-__all__ = [
-    "Agreement",
-    "Comparison",
-    "Difference",
-    "Evaluation",
-    "Failure",
-    "Probe",
-    "ProbeConfig",
-    "agree",
-    "classification_metrics",
-    "compare",
-    "d_prime",
-    "evaluate",
-    "leave_out",
-    "paired_difference",
-    "probe",
-    "smallest_difference",
-    "wilson_interval",
-]

@@ -11,37 +11,3 @@ from auricle.experiment.results import Report, Scores, score, test_split
 from auricle.experiment.run import before_training, new_folder, run
 from auricle.experiment.search import Search, Trial, read_search, tune
 from auricle.experiment.table import write_table
-
-__all__ = [
-    "FrontEndConfig",
-    "Grid",
-    "Prepared",
-    "Recipe",
-    "Report",
-    "Scores",
-    "Search",
-    "Sources",
-    "Trial",
-    "before_training",
-    "check_writable",
-    "grid_names",
-    "is_repeated",
-    "new_folder",
-    "parts",
-    "prepare",
-    "read_grid",
-    "read_recipe",
-    "read_search",
-    "recipe_for_folder",
-    "recipe_for_sounds",
-    "recipe_from",
-    "recipe_names",
-    "repeat",
-    "run",
-    "run_grid",
-    "score",
-    "scores_of",
-    "test_split",
-    "tune",
-    "write_table",
-]

@@ -25,21 +25,21 @@ from auricle.training.sampling import (
 )
 
 if TYPE_CHECKING:
-    from auricle.training.fit import LoaderSpecs
+    from auricle.training.adapter import LoaderSpec, LoaderSpecs
 
 ROUNDING = 0.001  # seconds that a clip played faster may lose between two sample rates
 
 
 def loader_specs(prepared: Prepared, trained: Checkpoint, machine: Machine) -> "LoaderSpecs":
     """The clips to train on, in a new order each epoch, and those that validate, in their own."""
-    from auricle.training import fit  # here, so that recipes can be read without lightning
+    from auricle.training import adapter  # here, so that recipes are read without lightning
 
     recipe, rate = prepared.recipe, prepared.recipe.front_end.sample_rate
     longest = min(engine.longest_samples(trained) / rate, prepared.longest_seconds)
     shortest = max(engine.shortest_samples(trained) / rate, prepared.shortest_seconds)
     labels = prepared.labels if prepared.are_labelled else None
 
-    def spec(manifest: data.Manifest, crop_seconds: float, trains: bool) -> "fit.LoaderSpec":
+    def spec(manifest: data.Manifest, crop_seconds: float, trains: bool) -> "LoaderSpec":
         played = recipe.augmentation.speed if trains else 1.0
         dataset = data.ClipDataset(
             manifest,
@@ -70,11 +70,11 @@ def loader_specs(prepared: Prepared, trained: Checkpoint, machine: Machine) -> "
             )
 
         order = _order(prepared, dataset, crop_seconds) if trains else SequentialSampler(dataset)
-        return fit.LoaderSpec(order, load)
+        return adapter.LoaderSpec(order, load)
 
     train = spec(prepared.train, min(recipe.data.crop_seconds or longest, longest), trains=True)
     validation = spec(prepared.validation, longest, trains=False) if prepared.validation else None
-    return fit.LoaderSpecs(train, validation, recipe.data.max_faulty_share)
+    return adapter.LoaderSpecs(train, validation, recipe.data.max_faulty_share)
 
 
 def _order(prepared: Prepared, dataset: data.ClipDataset, crop_seconds: float) -> Shuffle:

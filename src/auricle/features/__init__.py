@@ -40,23 +40,3 @@ AnyFilterbankConfig = Annotated[
 def build(config: FilterbankConfig) -> Filterbank:
     """The filterbank of the kind that `config` names."""
     return FILTERBANKS[config.name].build(config)
-
-
-__all__ = [
-    "FILTERBANKS",
-    "AnyFilterbankConfig",
-    "EfficientATConfig",
-    "EfficientATFilterbank",
-    "Fbank",
-    "FbankConfig",
-    "FeatureNoise",
-    "FeatureNoiseConfig",
-    "Filterbank",
-    "FilterbankConfig",
-    "FilterbankEntry",
-    "PaddingConfig",
-    "SpecAugment",
-    "SpecAugmentConfig",
-    "Statistics",
-    "build",
-]

@@ -6,19 +6,3 @@ from auricle.inference.ensemble import Ensemble
 from auricle.inference.names import builtin_names, check_distinct, load_model, resolve
 from auricle.inference.ontology import Group
 from auricle.inference.recognition import Prediction, Recognition, Segment
-
-__all__ = [
-    "Classifier",
-    "Engine",
-    "Ensemble",
-    "Group",
-    "Prediction",
-    "Recognition",
-    "Segment",
-    "TorchEngine",
-    "builtin_names",
-    "check_distinct",
-    "load_embedder",
-    "load_model",
-    "resolve",
-]

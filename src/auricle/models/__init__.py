@@ -80,31 +80,3 @@ def build(name: str, settings: dict[str, Any]) -> Model:
         return MODELS[name].build(config)
     finally:
         torch.set_default_dtype(default)
-
-
-__all__ = [
-    "ASDA",
-    "AST",
-    "MODELS",
-    "SIZES",
-    "ASDAConfig",
-    "ASTConfig",
-    "ColumnEmbeddings",
-    "ColumnGrid",
-    "HAMASTConfig",
-    "InitialPositions",
-    "MobileNet",
-    "MobileNetConfig",
-    "Model",
-    "ModelConfig",
-    "ModelEntry",
-    "MultiscaleAST",
-    "MultiscaleASTConfig",
-    "PatchTransformer",
-    "TransferReport",
-    "adapt_positions",
-    "build",
-    "build_ham_ast",
-    "configure",
-    "transfer",
-]

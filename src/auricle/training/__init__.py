@@ -26,29 +26,3 @@ from auricle.training.settings import (
     TrainingConfig,
 )
 from auricle.training.step import Supervised, Variation
-
-__all__ = [
-    "LOSSES",
-    "Alignment",
-    "SCHEDULES",
-    "ClassifierTrainingConfig",
-    "Distillation",
-    "DistillationConfig",
-    "LayerwiseOptimizerConfig",
-    "Loss",
-    "Machine",
-    "OptimizerConfig",
-    "Pretraining",
-    "PretrainingConfig",
-    "ProbeDataConfig",
-    "Scenes",
-    "TeacherStatistics",
-    "Supervised",
-    "SupervisedConfig",
-    "Teacher",
-    "TrainingConfig",
-    "Variation",
-    "build_objective",
-    "teacher_statistics",
-    "start_head",
-]

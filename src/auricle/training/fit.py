@@ -14,7 +14,7 @@ from typing import Any
 
 from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
 
-from auricle.training.adapter import Adapter, LoaderSpec, LoaderSpecs
+from auricle.training.adapter import Adapter, LoaderSpecs
 from auricle.training.checkpoints import CheckpointCallback, EpochAverage, MovingAverage, StateFile
 from auricle.training.framework import FSDPStrategy, lightning, rank_zero_only
 from auricle.training.history import STATE_FILE, History
@@ -31,8 +31,6 @@ from auricle.training.machine import (
 from auricle.training.progress import ProgressBar, check_services, loggers
 from auricle.training.settings import TrainingConfig
 from auricle.training.step import Step
-
-__all__ = ["LoaderSpec", "LoaderSpecs", "Machine", "Terminated", "check", "fit", "is_first_process"]
 
 LOG_EVERY = 10  # steps between two entries of the step logs
 SHARED_PARAMETERS = 1_000_000  # parts of a model at least so large are gathered one at a time

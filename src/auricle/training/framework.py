@@ -19,17 +19,3 @@ try:
 except ImportError as error:
     package = str(error.name).partition(".")[0]
     raise missing_extra(package, "train", "training") from error
-
-__all__ = [
-    "CSVLogger",
-    "Checkpoint",
-    "FSDPStrategy",
-    "Logger",
-    "MLFlowLogger",
-    "TensorBoardLogger",
-    "TorchCheckpointIO",
-    "WandbLogger",
-    "WeightAveraging",
-    "lightning",
-    "rank_zero_only",
-]

@@ -76,6 +76,3 @@ def prepare(
     check_source_is_kept(listing.manifest.source, out)
     write(listing.manifest, out)
     return Listing(read(out), listing.notes)
-
-
-__all__ = ["DATA_SETS", "Listing", "parse_columns", "prepare"]
