@@ -356,7 +356,7 @@ def test_a_zip_in_parts_holds_no_more_than_its_directory_says(publish, tmp_path)
     last[entry + 24 : entry + 28] = (1000).to_bytes(4, "little")  # bytes of toy/a.wav
     publish(parts | {"toy.zip": bytes(last)})
     assert refusal(tmp_path) == (
-        f"{tmp_path / '.archives' / 'toy.zip'}: is damaged ('toy/a.wav' is longer than it says). "
+        f"{tmp_path / '.archives' / 'toy.zip'}: is damaged (Bad CRC-32 for file 'toy/a.wav'). "
         "Delete it and download it again."
     )
 

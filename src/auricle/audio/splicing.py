@@ -5,6 +5,7 @@ Ogg and frames of MP3 are counted, the last frame of FLAC has a number.
 """
 
 import io
+import mmap
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
@@ -33,11 +34,11 @@ MOST_FLAC_FRAME = 2**16  # bytes, as a rule
 RF64_NAMES = (b"RF64", b"BW64")
 
 
-Part = bytes | range
+Part = bytes | mmap.mmap | range
 
 
 class Spliced(io.RawIOBase):
-    """Parts of a stream, given as ranges of positions, and other bytes, as one stream."""
+    """Parts of a stream, given as ranges of positions, and other bytes or files, as one stream."""
 
     def __init__(self, stream: BinaryIO, parts: Sequence[Part]):
         self.stream, self.parts = stream, parts
@@ -80,7 +81,7 @@ class Spliced(io.RawIOBase):
             return b""
         part = self.parts[index]
         offset = self.position - (self.ends[index] - len(part))
-        if isinstance(part, bytes):
+        if not isinstance(part, range):
             return part[offset : offset + size]
         self.stream.seek(part.start + offset)
         return self.stream.read(min(size, len(part) - offset))

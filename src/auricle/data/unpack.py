@@ -1,31 +1,26 @@
 """Unpacking what was downloaded: tar.gz, zip, and a zip in several parts.
 
-Python's zipfile reads no zip in parts: its directory counts from the start of the part in which a
-file begins. So the directory is read with zipfile, and the files as the format says (PKWARE's
-APPNOTE, 4.3.7 and 4.4.16).
+Python's zipfile reads no zip in parts, whose directory counts from the start of the part in which a
+file begins (PKWARE's APPNOTE, 4.4.16): the parts are read as one, and these places put right.
 
 An archive may claim or hold anything: it writes nothing outside its folder, and no more than
 archives of sounds do.
 """
 
-import io
+import mmap
 import struct
 import tarfile
 import zipfile
 import zlib
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from gzip import BadGzipFile, GzipFile
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
+from auricle.audio.splicing import Spliced
 from auricle.errors import DataError
 
-LOCAL_HEADER_BYTES = 30  # before the name
-LOCAL_LENGTHS = struct.Struct("<26xHH")  # of the name and of the extra field
-LOCAL_MARK = b"PK\x03\x04"
 END_MARK = b"PK\x05\x06"
 END_DISK = struct.Struct("<6xH")  # number of the part in which the directory begins
 END_BYTES = 2**16 + 22  # from the end of the file, the end record lies within
@@ -128,99 +123,24 @@ def _unpack_parts(parts: Sequence[Path], folder: Path, limit: int) -> None:
     starts = [0, *accumulate(path.stat().st_size for path in parts)]
     with ExitStack() as stack:
         files = [stack.enter_context(path.open("rb")) for path in parts]
-        joined = _Joined(files, starts)
-        directory = zipfile.ZipFile(joined)
-        _check_entries(directory.infolist(), limit)
-        base = starts[_directory_part(files[-1])]  # what zipfile added to every place
-        for info in directory.infolist():
-            target = folder / info.filename
-            if info.is_dir():
-                target.mkdir(parents=True, exist_ok=True)
-                continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            joined.seek(info.header_offset - base + starts[info.volume])
-            with target.open("wb") as file:
-                _extract(joined, info, file)
+        contents = [
+            stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            for file in files
+        ]
+        archive = zipfile.ZipFile(Spliced(files[-1], contents))
+        _check_entries(archive.infolist(), limit)
+        tail = contents[-1][-END_BYTES:]
+        [directory_part] = END_DISK.unpack_from(tail, tail.rindex(END_MARK))
+        for info in archive.infolist():
+            # To every place zipfile added where the part of the directory begins.
+            offset = info.header_offset - starts[directory_part] + starts[info.volume]
+            archive.extract(_moved(info, offset), folder)
 
 
-def _directory_part(last: BinaryIO) -> int:
-    last.seek(0, io.SEEK_END)
-    last.seek(-min(END_BYTES, last.tell()), io.SEEK_END)
-    tail = last.read()
-    return int(END_DISK.unpack_from(tail, tail.rindex(END_MARK))[0])
-
-
-def _extract(archive: BinaryIO, info: zipfile.ZipInfo, target: BinaryIO) -> None:
-    """Copy the file whose header `archive` stands at, checked against its CRC-32."""
-    header = archive.read(LOCAL_HEADER_BYTES)
-    if not header.startswith(LOCAL_MARK):
-        raise zipfile.BadZipFile(f"no file where {info.filename!r} should begin")
-    archive.seek(sum(LOCAL_LENGTHS.unpack(header)), io.SEEK_CUR)
-    checksum = written = 0
-    for piece in _decompressed(archive, info):
-        checksum = zlib.crc32(piece, checksum)
-        written += len(piece)
-        if written > info.file_size:
-            raise zipfile.BadZipFile(f"{info.filename!r} is longer than it says")
-        target.write(piece)
-    if checksum != info.CRC:
-        raise zipfile.BadZipFile(f"Bad CRC-32 for file {info.filename!r}")
-
-
-def _decompressed(archive: BinaryIO, info: zipfile.ZipInfo) -> Iterator[bytes]:
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise zipfile.BadZipFile(f"{info.filename!r} is packed with method {info.compress_type}")
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    remaining = info.compress_size
-    while remaining:
-        piece = archive.read(min(CHUNK_BYTES, remaining))
-        if not piece:
-            raise EOFError(f"it ends within {info.filename!r}")
-        remaining -= len(piece)
-        if info.compress_type == zipfile.ZIP_STORED:
-            yield piece
-        while info.compress_type == zipfile.ZIP_DEFLATED and piece:
-            yield inflater.decompress(piece, CHUNK_BYTES)  # a megabyte may hold a thousand
-            piece = inflater.unconsumed_tail
-    yield inflater.flush()
-
-
-class _Joined(io.RawIOBase, BinaryIO):
-    """Files as one, one after the other; read only."""
-
-    def __init__(self, files: Sequence[BinaryIO], starts: Sequence[int]):
-        self.files = files
-        self.starts = starts  # of each file, and the end of all
-        self.position = 0
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def tell(self) -> int:
-        """The position, from the start of the first file."""
-        return self.position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move as in one file."""
-        self.position = offset + {0: 0, 1: self.position, 2: self.starts[-1]}[whence]
-        return self.position
-
-    def read(self, size: int = -1) -> bytes:
-        """As many bytes as there are, up to `size`."""
-        end = self.starts[-1] if size < 0 else min(self.starts[-1], self.position + size)
-        pieces = []
-        while self.position < end:
-            number = bisect_right(self.starts, self.position) - 1
-            file, start = self.files[number], self.starts[number]
-            file.seek(self.position - start)
-            piece = file.read(min(end, self.starts[number + 1]) - self.position)
-            if not piece:
-                break
-            pieces.append(piece)
-            self.position += len(piece)
-        return b"".join(pieces)
+def _moved(info: zipfile.ZipInfo, offset: int) -> zipfile.ZipInfo:
+    """The same file of a zip, at another place."""
+    moved = zipfile.ZipInfo(info.orig_filename)
+    for name in ("compress_type", "flag_bits", "CRC", "compress_size", "file_size"):
+        setattr(moved, name, getattr(info, name))
+    moved.header_offset = offset
+    return moved
