@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from auricle.cli import output
-from auricle.errors import NAMES_SHOWN, ConfigError
+from auricle.errors import ConfigError, listed
 from auricle.progress import MinuteLines
 
 if TYPE_CHECKING:
@@ -120,11 +120,9 @@ def _describe_thresholds(classes: list[dict[str, Any]]) -> str:
     stored = f"thresholds of {len(classes)} classes stored"
     if not shared:
         return stored
-    names = ", ".join(row["label"] for row in shared[:NAMES_SHOWN])
-    more = f" and {len(shared) - NAMES_SHOWN} more" if len(shared) > NAMES_SHOWN else ""
     common = shared[0]["threshold"]
     value = "0.5, as these clips cannot decide" if common is None else f"{common:.3f}"
     return (
         f"{stored}; {len(shared)} of fewer than {FEWEST_POSITIVES} clips, or of all, share one "
-        f"({value}): {names}{more}"
+        f"({value}): {listed([row['label'] for row in shared])}"
     )

@@ -23,7 +23,7 @@ from rich import progress
 from rich.console import Console
 
 from auricle.data.unpack import unpack
-from auricle.errors import DataError, unknown_name
+from auricle.errors import DataError, refused, unknown_name
 
 ARCHIVES_FOLDER = ".archives"
 NOT_SATISFIABLE = 416  # HTTP: the wanted range begins at the end of the file or beyond
@@ -162,10 +162,8 @@ def _obtain(archive: Archive, folder: Path) -> None:
     done = archives / f"{archive.files[-1].name}.unpacked"
     if done.exists():
         return
-    try:
+    with refused(DataError, f"{archives}: cannot be written to"):
         archives.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{archives}: cannot be written to ({error.strerror}).") from error
     paths = [_fetch(file, archives) for file in archive.files]
     unpack(paths, folder / archive.into)
     done.touch()

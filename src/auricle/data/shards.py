@@ -28,7 +28,7 @@ from auricle.data.clips import Clip, Span
 from auricle.data.files import SHARD_INDEX, SHARD_MANIFEST, SHARD_SUFFIX
 from auricle.data.manifest import COLUMNS, Manifest, to_row
 from auricle.data.table import read_columns, write_rows
-from auricle.errors import AudioError, DataError, DataWarning
+from auricle.errors import AudioError, DataError, DataWarning, refused
 
 COMPRESSED = {"FLAC": "flac", "OGG": "ogg", "MP3": "mp3"}  # container: suffix
 FAULTS_SHOWN = 3  # in the warning
@@ -119,25 +119,23 @@ class _Packing:
     def _write(self, shard: Path, samples: Iterator[_Sample], keys: Iterator[str]) -> list[Clip]:
         """Write one shard beside its place, then move it there; its clips with their places."""
         names: dict[str, Clip] = {}
-        try:
-            with file_beside(shard) as part:
-                with tarfile.open(part, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-                    for sample, key in zip(samples, keys, strict=False):
-                        name = f"{key}.{sample.suffix}"
-                        names[name] = sample.clip
-                        _add(tar, name, sample.content)
-                        _add(tar, f"{key}.json", self._description(sample.clip))
-                with tarfile.open(part) as tar:
-                    return [
-                        self._packed(names[member.name], shard, member)
-                        for member in tar
-                        if member.name in names
-                    ]
-        except OSError as error:
-            raise DataError(
-                f"{shard}: cannot be written ({error.strerror}). Its shards were taken away again; "
-                "free some space or choose another folder, and pack once more."
-            ) from error
+        advice = (
+            " Its shards were taken away again; free some space or choose another folder, and pack "
+            "once more."
+        )
+        with refused(DataError, f"{shard}: cannot be written", advice), file_beside(shard) as part:
+            with tarfile.open(part, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+                for sample, key in zip(samples, keys, strict=False):
+                    name = f"{key}.{sample.suffix}"
+                    names[name] = sample.clip
+                    _add(tar, name, sample.content)
+                    _add(tar, f"{key}.json", self._description(sample.clip))
+            with tarfile.open(part) as tar:
+                return [
+                    self._packed(names[member.name], shard, member)
+                    for member in tar
+                    if member.name in names
+                ]
 
     def _packed(self, clip: Clip, shard: Path, member: tarfile.TarInfo) -> Clip:
         span = Span(shard, member.offset_data, member.size)
@@ -180,18 +178,14 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 def _write_index(path: Path, shards: list[Path], sample_rate: int) -> None:
     sizes = {shard.name: shard.stat().st_size for shard in shards}
-    try:
+    with refused(DataError, f"{path}: cannot be written"):
         write_text(path, to_json({"sample_rate": sample_rate, "shards": sizes}, indent=1))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}).") from error
 
 
 def _check_free(folder: Path) -> None:
-    try:
+    with refused(DataError, f"{folder}: cannot be written to"):
         folder.mkdir(parents=True, exist_ok=True)
         taken = [path.name for path in folder.iterdir() if _is_ours(path)]
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written to ({error.strerror}).") from error
     if taken:
         raise DataError(
             f"{folder}: holds {min(taken)} already, which packing would write over or mix with. "

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from auricle.data import Clip, Manifest, trained_on
 from auricle.data.clips import group_of
-from auricle.errors import NAMES_SHOWN, DataError, DataWarning, unknown_name
+from auricle.errors import DataError, DataWarning, listed, unknown_name
 from auricle.evaluation import bootstrap
 from auricle.evaluation.bootstrap import (
     Interval,
@@ -156,16 +156,16 @@ def check_known(manifest: Manifest, labels: Sequence[str]) -> None:
     unknown = [label for label in manifest.labels if label not in set(labels)]
     if not unknown:
         return
-    named = []
-    for label in unknown[:NAMES_SHOWN]:
+
+    def with_nearest(label: str) -> str:
         nearest = difflib.get_close_matches(label, labels, n=1)
-        named.append(f"{label!r} (nearest: {nearest[0]!r})" if nearest else repr(label))
-    more = f" and {len(unknown) - NAMES_SHOWN} more" if len(unknown) > NAMES_SHOWN else ""
+        return f"{label!r} (nearest: {nearest[0]!r})" if nearest else repr(label)
+
     where = next(clip.where for clip in manifest.clips if unknown[0] in clip.labels)
     raise DataError(
         f"{where}: the model does not know {len(unknown)} of the {len(manifest.labels)} "
-        f"labels: {', '.join(named)}{more}. Correct them, leave their clips out with --without, or "
-        "say with `auricle evaluate --classes` which of the model's labels they are."
+        f"labels: {listed(unknown, shown=with_nearest)}. Correct them, leave their clips out with "
+        "--without, or say with `auricle evaluate --classes` which of the model's labels they are."
     )
 
 

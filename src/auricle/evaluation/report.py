@@ -30,7 +30,7 @@ import auricle
 from auricle.config import to_json
 from auricle.data import Manifest
 from auricle.data.table import write_rows
-from auricle.errors import NAMES_SHOWN, DataError
+from auricle.errors import DataError, listed, refused
 from auricle.evaluation.evaluate import Evaluation
 from auricle.evaluation.page import SUMMARY, page
 from auricle.evaluation.pictures import require_matplotlib
@@ -80,10 +80,8 @@ def writable(folder: Path) -> Iterator[None]:
 
 
 def _make(folder: Path) -> None:
-    try:
+    with refused(DataError, f"{folder}: cannot be written to"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written to ({error.strerror}).") from error
     if not os.access(folder, os.W_OK):
         raise DataError(f"{folder}: cannot be written to (Permission denied).")
 
@@ -101,12 +99,9 @@ def write(evaluation: Evaluation, folder: Path, request: dict[str, Any]) -> None
     require_matplotlib()
     write_predictions(evaluation, folder)
     record = metrics_record(evaluation, request)
-    try:
-        (folder / PAGE_FILE).write_text(
-            page(evaluation, record, folder), encoding="utf-8", errors="backslashreplace"
-        )
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written to ({error.strerror}).") from error
+    text = page(evaluation, record, folder)
+    with refused(DataError, f"{folder}: cannot be written to"):
+        (folder / PAGE_FILE).write_text(text, encoding="utf-8", errors="backslashreplace")
     write_json(record, folder / METRICS_FILE)
 
 
@@ -119,12 +114,10 @@ def write_predictions(evaluation: Evaluation, folder: Path) -> None:
     _make(folder)
     rows = _prediction_rows(evaluation)
     write_rows(folder / PREDICTIONS_FILE, list(rows[0]), rows)
-    try:
+    with refused(DataError, f"{folder}: cannot be written to"):
         scores = {"scores": evaluation.scores.contiguous()}
         save_file(scores, folder / SCORES_FILE, metadata={"labels": to_json(evaluation.labels)})
         (folder / SCORES_FILE).chmod(0o644)  # safetensors writes for the owner alone
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written to ({error.strerror}).") from error
 
 
 def write_json(record: dict[str, Any], path: Path) -> None:
@@ -133,11 +126,9 @@ def write_json(record: dict[str, Any], path: Path) -> None:
     Raises:
         DataError: the folder cannot be written to.
     """
-    try:
+    with refused(DataError, f"{path.parent}: cannot be written to"):
         # A name of bytes that are no text becomes \udcff, which JSON reads and people can.
         path.write_text(_json(record), encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise DataError(f"{path.parent}: cannot be written to ({error.strerror}).") from error
 
 
 def metrics_record(evaluation: Evaluation, request: dict[str, Any]) -> dict[str, Any]:
@@ -234,8 +225,7 @@ def _summary(metrics: dict[str, Any]) -> str:
         values["groups"] = str(metrics["resampled"]["number"])
     absent = metrics["classes_without_positives"]
     if absent:
-        more = f" and {len(absent) - NAMES_SHOWN} more" if len(absent) > NAMES_SHOWN else ""
-        values["no clip of"] = ", ".join(absent[:NAMES_SHOWN]) + more
+        values["no clip of"] = listed(absent)
     return "\n".join(f"{name:<12}{value}" for name, value in values.items()) + "\n"
 
 

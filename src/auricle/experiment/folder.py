@@ -27,7 +27,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from auricle import config
-from auricle.errors import ConfigError
+from auricle.errors import ConfigError, refused
 from auricle.experiment.prepared import Prepared
 from auricle.experiment.read import recipe_from
 from auricle.experiment.recipe import Recipe, TrainRecipe
@@ -111,16 +111,12 @@ def check_writable(out: Path) -> None:
 @contextmanager
 def _made(out: Path) -> Iterator[None]:
     """Make the folder `out`; what is empty after the block of what was made goes again."""
-    try:
+    with refused(ConfigError, f"{out}: cannot be written", " Choose another --out."):
         check_folder(out)
         made = [folder for folder in (out, *out.parents) if not folder.exists()]
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
             pass
-    except OSError as error:
-        raise ConfigError(
-            f"{out}: cannot be written ({error.strerror}). Choose another --out."
-        ) from error
     try:
         yield
     finally:

@@ -19,7 +19,7 @@ from auricle.data.manifest import Manifest, read
 from auricle.data.prepare.listing import Listing, Request
 from auricle.data.reading import SPLIT_NAMES, native_path, parse_fold, parse_split
 from auricle.data.table import PARQUET_SUFFIXES, read_parquet, read_rows
-from auricle.errors import ConfigError, DataError, require, unknown_name
+from auricle.errors import ConfigError, DataError, refused, require, unknown_name
 
 # Usual names of each of our columns, the likeliest first; capitals do not matter.
 USUAL_NAMES = {
@@ -71,9 +71,8 @@ def _read_csv(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _read_parquet(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     parquet = require("pyarrow.parquet", "train", "reading a Parquet table")
     try:
-        names = parquet.read_schema(table).names
-    except OSError as error:
-        raise DataError(f"{table}: cannot be read ({error.strerror}).") from error
+        with refused(DataError, f"{table}: cannot be read"):
+            names = parquet.read_schema(table).names
     except ValueError as error:  # pyarrow's own error is one
         raise DataError(f"{table}: not a Parquet file, or a damaged one. Copy it again.") from error
     for lines, columns in read_parquet(table, (), names):
