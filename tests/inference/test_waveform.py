@@ -148,7 +148,7 @@ def test_channels_that_cancel_give_the_loudest(tone, form):
     torch.testing.assert_close(prepared, tone, atol=1e-3, rtol=0)
     assert message == (
         "the waveform has channels that cancel in their mean. Where they do, channel 2 is used "
-        "alone."
+        "alone. Pass one channel, or the mean, to choose."
     )
 
 
