@@ -10,6 +10,7 @@ from auricle.config import from_dict
 from auricle.errors import ConfigError, unknown_name
 from auricle.models.asda import ASDA, ASDA_SIZES, ASDAConfig
 from auricle.models.ast import AST, ASTConfig
+from auricle.models.ced import CED, CED_SIZES, CEDConfig
 from auricle.models.ham_ast import HAMASTConfig, build_ham_ast
 from auricle.models.mobilenet import WIDTHS, MobileNet, MobileNetConfig
 from auricle.models.model import (
@@ -47,6 +48,7 @@ class ModelEntry:
 MODELS = {
     "asda": ModelEntry(ASDAConfig, ASDA, ASDA_SIZES),
     "ast": ModelEntry(ASTConfig, AST, SIZES),
+    "ced": ModelEntry(CEDConfig, CED, CED_SIZES, "ced"),
     "ham_ast": ModelEntry(HAMASTConfig, build_ham_ast, SIZES),
     "multiscale_ast": ModelEntry(MultiscaleASTConfig, MultiscaleAST, MULTISCALE_SIZES),
     "mobilenet": ModelEntry(MobileNetConfig, MobileNet, WIDTHS, "efficientat"),
