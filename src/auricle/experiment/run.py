@@ -30,14 +30,9 @@ from auricle.experiment.recipe import (
     UnlabelledDataConfig,
 )
 from auricle.experiment.results import Report, read_report, write_report
-from auricle.experiment.teaching import build_distillation
-from auricle.features import (
-    AnyFilterbankConfig,
-    FeatureNoise,
-    FilterbankConfig,
-    SpecAugment,
-)
-from auricle.training import Machine, Pretraining, Supervised, Variation
+from auricle.experiment.teaching import build_augmentations, build_distillation
+from auricle.features import AnyFilterbankConfig, FilterbankConfig
+from auricle.training import Machine, Pretraining, Supervised
 from auricle.training.history import STATE_FILE, History, Record, Weights
 from auricle.training.step import Step
 
@@ -136,15 +131,10 @@ def _build(prepared: Prepared) -> _Parts:
 def _build_supervised(
     recipe: TrainRecipe, prepared: Prepared, trained: Checkpoint, new_parameters: Collection[str]
 ) -> Supervised:
-    variation = Variation(
-        data.Augmentation(recipe.augmentation, recipe.front_end.sample_rate),
-        data.Mixup(recipe.mixup),
-        SpecAugment(recipe.masking, trained.fbank.padding_value),
-        FeatureNoise(recipe.feature_noise),
-    )
+    augmentations = build_augmentations(recipe, prepared.sample_rate, trained)
     labels = prepared.labels
     return Supervised(
-        trained.fbank, trained.model, labels, recipe.training, variation, new_parameters
+        trained.fbank, trained.model, labels, recipe.training, augmentations, new_parameters
     )
 
 

@@ -85,6 +85,7 @@ class Pretraining(Step):
     """
 
     model: Objective
+    saved = "student."  # decoder and teacher have done their work
     best_by = "nearest"  # neighbours; without a probe the loss chooses
 
     def __init__(  # noqa: PLR0913 - what learns, from what, and who watches
@@ -106,15 +107,6 @@ class Pretraining(Step):
         self.new_parameters = frozenset((*(f"student.{name}" for name in new_parameters), *beside))
         self.last: Terms | None = None
         self.low: set[str] = set()  # what was too much the same when last looked at
-
-    def to_save(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The student's own of `weights`: decoder and teacher have done their work."""
-        prefix = "student."
-        return {
-            name.removeprefix(prefix): value
-            for name, value in weights.items()
-            if name.startswith(prefix)
-        }
 
     def loss(self, batch: Batch) -> Tensor:
         """The loss of one training batch, augmented and masked."""
