@@ -268,7 +268,10 @@ def test_a_variable_can_only_be_set_where_a_command_takes_no_settings(folder, mo
 
 
 def test_the_nearest_built_in_recipe_is_offered(folder, monkeypatch):
-    monkeypatch.setattr("auricle.experiment.read.recipe_names", lambda: ["esc50_ast", "esc50_ham"])
+    (folder / "built_in").mkdir()
+    for name in ("esc50_ast", "esc50_ham"):
+        (folder / "built_in" / f"{name}.yaml").touch()
+    monkeypatch.setattr("auricle.experiment.read.BUILTIN", folder / "built_in")
     with pytest.raises(UserError) as caught:
         read_recipe("esc50_asd")
     assert str(caught.value) == (

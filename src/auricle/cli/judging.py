@@ -86,11 +86,7 @@ def finish(evaluation: "Evaluation", out: Path, asked: dict[str, Any]) -> None:
 
 
 def check_clips_are_named(split: str | None, fold: int | None) -> None:
-    """Refuse to choose thresholds on whatever a manifest holds.
-
-    Raises:
-        ConfigError: neither a split nor a fold is named.
-    """
+    """Refuse to choose thresholds on whatever a manifest holds (ConfigError)."""
     if split is None and fold is None:
         raise ConfigError(
             "--calibrate chooses thresholds on the clips that are scored. Say which with --split "

@@ -76,11 +76,7 @@ def find_sounds(files: list[Path], failures: Failures) -> list[Path]:
 
 
 def check_writable(option: str, path: Path) -> None:
-    """Refuse a file that cannot be written before any sound is opened; make its folder.
-
-    Raises:
-        ConfigError: it cannot.
-    """
+    """Refuse (ConfigError) a file that cannot be written, before any sound; make its folder."""
     trial = path.with_name(f".{path.name}.trial")
     with refused(ConfigError, f"{option} {path}: cannot be written", " Name another place."):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -81,11 +81,7 @@ def _files_in(folder: str) -> set[str]:
 
 
 def _check_shards(shards: Iterable[Path]) -> None:
-    """Make sure that every shard is there, of the size in the index of its folder.
-
-    Raises:
-        DataError: naming the shard and what to do.
-    """
+    """Make sure that every shard is there, of the size in the index of its folder (DataError)."""
     indices: dict[Path, dict[str, int]] = {}
     for shard in shards:
         index = shard.parent / SHARD_INDEX
@@ -110,11 +106,7 @@ def _read_index(index: Path) -> dict[str, int]:
 
 
 def check_no_shards(folder: Path, paths: Iterable[Path]) -> None:
-    """Refuse a folder with shards and no index: packing them was not finished.
-
-    Raises:
-        DataError: saying so.
-    """
+    """Refuse a folder with shards and no index: packing them was not finished (DataError)."""
     if any(path.suffix == SHARD_SUFFIX for path in paths):
         raise DataError(
             f"{folder}: holds shards, but no {SHARD_INDEX}: packing or copying them was not "

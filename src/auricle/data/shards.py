@@ -154,11 +154,7 @@ class _Packing:
 
 
 def encoded(clip: Clip, sample_rate: int) -> tuple[str, bytes]:
-    """Suffix and bytes of the clip's sound as it is packed.
-
-    Raises:
-        AudioError: it cannot be read.
-    """
+    """Suffix and bytes of the clip's sound as it is packed; AudioError: it cannot be read."""
     sound = clip.sound()
     info = audio.probe(sound)
     suffix = COMPRESSED.get(info.format.partition(" ")[0])

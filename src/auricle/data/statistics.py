@@ -104,11 +104,7 @@ def digest(manifest: Path) -> str:
 
 
 def write_statistics(statistics: StoredStatistics, manifest: Path) -> None:
-    """Write the statistics beside `manifest`.
-
-    Raises:
-        DataError: the folder cannot be written to.
-    """
+    """Write the statistics beside `manifest`; DataError: the folder cannot be written to."""
     path = statistics_file(manifest)
     with refused(DataError, f"{path}: cannot be written"):
         path.write_text(to_json(asdict(statistics), indent=2) + "\n", encoding="utf-8")

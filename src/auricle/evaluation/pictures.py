@@ -37,11 +37,7 @@ TICKS = (0.0, 0.5, 1.0)
 
 
 def require_matplotlib() -> None:
-    """Make sure that pictures can be drawn.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
+    """Make sure that pictures can be drawn (MissingExtraError)."""
     require("matplotlib.figure", "plot", "drawing pictures")
 
 

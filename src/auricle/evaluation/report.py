@@ -121,11 +121,7 @@ def write_predictions(evaluation: Evaluation, folder: Path) -> None:
 
 
 def write_json(record: dict[str, Any], path: Path) -> None:
-    """Write `record` with a line for each value and for each row of a table.
-
-    Raises:
-        DataError: the folder cannot be written to.
-    """
+    """Write `record`, a line for each value and for each row of a table (DataError: it cannot)."""
     with refused(DataError, f"{path.parent}: cannot be written to"):
         # A name of bytes that are no text becomes \udcff, which JSON reads and people can.
         path.write_text(_json(record), encoding="utf-8", errors="backslashreplace")

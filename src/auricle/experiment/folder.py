@@ -99,11 +99,7 @@ def hold(out: Path) -> Iterator[None]:
 
 
 def check_writable(out: Path) -> None:
-    """Refuse a folder that a run cannot be written to, before anything is loaded for it.
-
-    Raises:
-        ConfigError: it is a file, or cannot be written.
-    """
+    """Refuse a folder that a run cannot be written to, before anything is loaded (ConfigError)."""
     with _made(out):
         pass
 
@@ -154,11 +150,7 @@ def check_free(out: Path, overwrite: bool) -> None:
 
 
 def check_folder(out: Path) -> None:
-    """Refuse a file in the place of a folder.
-
-    Raises:
-        ConfigError: naming it.
-    """
+    """Refuse a file in the place of a folder (ConfigError)."""
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out}: is a file, not a folder. Choose another --out.")
 
@@ -202,11 +194,7 @@ def check_state(out: Path) -> bool:
 
 
 def stored_recipe(out: Path) -> Recipe | None:
-    """The recipe of the run in `out`; None if there is none.
-
-    Raises:
-        ConfigError: it cannot be read.
-    """
+    """The recipe of the run in `out`; None if there is none; ConfigError: it cannot be read."""
     path = out / RECIPE_FILE
     if not path.exists():
         return None

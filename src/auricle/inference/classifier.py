@@ -267,11 +267,7 @@ class Classifier:
         return selected
 
     def check_groups(self) -> None:
-        """Make sure that the labels can be grouped.
-
-        Raises:
-            CheckpointError: they are not those of AudioSet.
-        """
+        """Make sure that the labels can be grouped (CheckpointError)."""
         ontology.ids_of(self.labels)
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -308,10 +304,6 @@ class Classifier:
 
 
 def check_top(top: int) -> None:
-    """Refuse a number of labels below 1 before any sound is opened.
-
-    Raises:
-        ConfigError: `top` is below 1.
-    """
+    """Refuse a number of labels below 1 before any sound is opened (ConfigError)."""
     if top < 1:
         raise ConfigError(f"top is the number of labels to give, at least 1, got {top}.")

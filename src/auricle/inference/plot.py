@@ -32,11 +32,7 @@ TICKS_HZ = (125, 250, 500, 1000, 2000, 4000, 8000, 16_000)
 
 
 def check_installed() -> None:
-    """Refuse to start what ends in a picture.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
+    """Refuse to start what ends in a picture (MissingExtraError)."""
     require("matplotlib.figure", "plot", "drawing")
 
 

@@ -61,13 +61,19 @@ def configure(name: str, settings: dict[str, Any], where: str = "model") -> Mode
     Raises:
         ConfigError: unknown model, size or key, or an impossible value.
     """
+    sized = with_size(name, settings, where)
+    return from_dict(MODELS[name].config, sized, where)
+
+
+def with_size(name: str, settings: dict[str, Any], where: str) -> dict[str, Any]:
+    """The `settings` of model `name` with those of the published size that `size` names, if any."""
     if name not in MODELS:
         raise ConfigError(f"{where}: {unknown_name('model', name, MODELS)}")
-    entry, settings = MODELS[name], dict(settings)
+    sizes, settings = MODELS[name].sizes, dict(settings)
     size = settings.pop("size", None)
-    if size is not None and str(size) not in entry.sizes:
-        raise ConfigError(f"{where}: {unknown_name('size', str(size), entry.sizes)}")
-    return from_dict(entry.config, {**entry.sizes.get(size, {}), **settings}, where)
+    if size is not None and str(size) not in sizes:
+        raise ConfigError(f"{where}: {unknown_name('size', str(size), sizes)}")
+    return {**sizes.get(size, {}), **settings}
 
 
 def build(name: str, settings: dict[str, Any]) -> Model:

@@ -124,11 +124,7 @@ class Model(nn.Module, ABC):
 
     @torch.no_grad()
     def reorder_classes(self, order: list[int]) -> None:
-        """Let logit `i` be what logit `order[i]` was.
-
-        Raises:
-            ConfigError: there is no classifier.
-        """
+        """Let logit `i` be what logit `order[i]` was; ConfigError: there is no classifier."""
         for parameter in self._classifier("reordered").parameters():
             parameter.copy_(parameter[order])
 
@@ -184,11 +180,7 @@ class Model(nn.Module, ABC):
 
 
 def check_mels(features: Tensor, config: ModelConfig) -> None:
-    """Refuse features of another front end.
-
-    Raises:
-        ConfigError: they have other mel bins.
-    """
+    """Refuse features of another front end (ConfigError)."""
     mels = features.shape[2]
     if mels != config.num_mels:
         raise ConfigError(

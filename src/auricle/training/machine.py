@@ -93,11 +93,7 @@ class Machine:
         return "bf16-mixed"
 
     def check(self, config: TrainingConfig) -> None:
-        """Refuse what this machine cannot do.
-
-        Raises:
-            ConfigError: naming the option or the setting.
-        """
+        """Refuse what this machine cannot do (ConfigError)."""
         _check_names(self)
         _check_devices(self)
         _check_launch(self)
