@@ -153,7 +153,7 @@ def average(
 def _row_lines(row: dict[str, Any]) -> list[str]:
     size = f"{row['megabytes']:.1f} MB, {row['parameters'] / 1e6:.2f} M parameters"
     facts = {
-        "size": f"{size}, hears {row['seconds']:g} s in one piece",
+        "size": f"{size}, scores {row['seconds']:g} s in one piece",
         "labels": _shorten(row["labels"], NAMES_SHOWN),
         "score": _score(row["scores"]),
         "speed": _speed(row["speed"]),

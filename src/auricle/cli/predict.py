@@ -78,7 +78,7 @@ def predict(  # noqa: PLR0913 - one parameter for each option
         typer.Option(
             "--group",
             help="Give groups of the AudioSet ontology instead of labels, each with the best way "
-            "down to what was heard.",
+            "down to a label.",
         ),
     ] = False,
     labels: LabelsOption = None,

@@ -81,10 +81,10 @@ def distill(  # noqa: PLR0913 - one parameter for each option
     nodes: running.NodesOption = 1,
     save_every: running.SaveEveryOption = running.SAVE_EVERY,
 ) -> None:
-    """Train a model to hear what a teacher hears.
+    """Train a model to reproduce the outputs of a teacher.
 
-    Both hear the same augmented and mixed sounds, each at its own sample rate. The student has the
-    teacher's labels and needs none of its own.
+    Both receive the same augmented and mixed sounds, each at its own sample rate. The student has
+    the teacher's labels and needs none of its own.
 
     Examples:
 

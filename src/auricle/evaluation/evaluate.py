@@ -99,11 +99,11 @@ def evaluate(
         MissingExtraError: torchmetrics is not installed.
     """
     labels = list(classifier.labels)
-    scored = _scored(classifier.score_files, labels, manifest, batch_size, progress)
+    scored = score_labelled(classifier.score_files, labels, manifest, batch_size, progress)
     return measure(manifest, scored, labels, thresholds)
 
 
-def _scored(
+def score_labelled(
     score_files: ScoreFiles,
     labels: Sequence[str],
     manifest: Manifest,
@@ -303,7 +303,7 @@ def evaluate_ensemble(
     A clip that one member cannot score is left out for all, so that every number is about the same
     clips.
     """
-    scored = _scored(ensemble.score_members, ensemble.labels, manifest, batch_size, progress)
+    scored = score_labelled(ensemble.score_members, ensemble.labels, manifest, batch_size, progress)
     whole = replace(scored, scores=ensemble.join(scored.scores))
     evaluation = measure(manifest, whole, ensemble.labels)
     rows = []

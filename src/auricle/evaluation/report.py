@@ -17,7 +17,7 @@ label_2, ... Scores have six significant digits, so that small ones keep their o
 import contextlib
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,12 @@ from safetensors.torch import save_file
 
 import auricle
 from auricle.config import to_json
-from auricle.data import Manifest
 from auricle.data.table import write_rows
 from auricle.errors import DataError, listed, refused
+from auricle.evaluation.agreement import Both
 from auricle.evaluation.evaluate import Evaluation
 from auricle.evaluation.page import SUMMARY, page
 from auricle.evaluation.pictures import require_matplotlib
-from auricle.evaluation.scoring import Failure
 
 METRICS_FILE = "metrics.json"
 PAGE_FILE = "report.html"
@@ -135,17 +134,19 @@ def metrics_record(evaluation: Evaluation, request: dict[str, Any]) -> dict[str,
         row | {"clip": evaluation.clips[row["clip"]].name_in(evaluation.manifest.source)}
         for row in tables["worst"]
     ]
-    failed = failed_rows(evaluation.failures, evaluation.manifest)
-    record = {"auricle": auricle.__version__} | request | metrics
-    return record | {"num_failed": len(failed), "failed": failed} | tables
+    return json_record(request | metrics, evaluation, tables)
 
 
-def failed_rows(failures: Iterable[Failure], manifest: Manifest) -> list[dict[str, str]]:
-    """The clips that were left out, and why, as metrics.json lists them."""
-    return [
-        {"file": failure.clip.name_in(manifest.source), "reason": failure.reason}
-        for failure in failures
+def json_record(
+    values: dict[str, Any], judged: Evaluation | Both, tables: dict[str, Any]
+) -> dict[str, Any]:
+    """The version, `values`, which clips were left out of what was judged, and the `tables`."""
+    failed = [
+        {"file": failure.clip.name_in(judged.manifest.source), "reason": failure.reason}
+        for failure in judged.failures
     ]
+    version = {"auricle": auricle.__version__}
+    return version | values | {"num_failed": len(failed), "failed": failed} | tables
 
 
 def _json(record: dict[str, Any]) -> str:

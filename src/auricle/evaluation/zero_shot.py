@@ -22,9 +22,8 @@ from torch import Tensor
 from auricle.config import read_yaml
 from auricle.data import Manifest
 from auricle.errors import ConfigError, DataError, listed, unknown_name
-from auricle.evaluation.evaluate import Evaluation, check_known, measure
-from auricle.evaluation.metrics import require_torchmetrics
-from auricle.evaluation.scoring import Progress, Scorer, no_progress, score_clips
+from auricle.evaluation.evaluate import Evaluation, measure, score_labelled
+from auricle.evaluation.scoring import Progress, Scorer, no_progress
 
 FIRST = 5  # labels that a user is shown
 BUILTIN = Path(str(resources.files("auricle"))) / "label_maps"
@@ -173,11 +172,8 @@ def evaluate_zero_shot(
         CheckpointError: the model's scores are not numbers.
         MissingExtraError: torchmetrics is not installed.
     """
-    require_torchmetrics()  # before hours of scoring, not after
-    check_known(manifest, model.labels)
-    scored = score_clips(
-        model.scorer.score_files, manifest.without_soft_targets(), batch_size, progress
-    )
+    score_files = model.scorer.score_files
+    scored = score_labelled(score_files, model.labels, manifest, batch_size, progress)
     by_class = replace(scored, scores=model.highest(scored.scores))
     evaluation = measure(manifest, by_class, model.labels)
     right = evaluation.targets @ model.belongs.long() > 0

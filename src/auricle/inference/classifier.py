@@ -192,11 +192,11 @@ class Classifier:
     def score_waveforms(self, waveforms: list[Tensor]) -> Tensor:
         """Scores `(B, C)` of float32 waveforms `(S,)`, mono, at the model's own rate."""
         found = self._run(self.engine.score, [[waveform] for waveform in waveforms])
-        return torch.stack([self.whole(segments).scores for segments in found])
+        return torch.stack([self.whole(segments).values for segments in found])
 
     def score_file(self, source: audio.Source) -> Tensor:
         """Scores `(C,)` of a sound file of any length."""
-        return self.whole(self.segments(source)).scores
+        return self.whole(self.segments(source)).values
 
     def score_files(
         self, sounds: Iterable[Sound], limits: Limits = DEFAULT_LIMITS
@@ -234,7 +234,7 @@ class Classifier:
         columns = self.selection.of(segment, self.labels)
         found = ontology.groups(
             [self.labels[column] for column in columns],
-            segment.scores[columns].tolist(),
+            segment.values[columns].tolist(),
             None if reached is None else [reached[column] for column in columns],
         )
         return [group for group in found if group.score >= self.selection.min_score][:top]
