@@ -70,17 +70,15 @@ def agree(  # noqa: PLR0913 - one parameter for each option
             found = compare_models(pupil, master, manifest, threshold, batch_size, progress)
         judging.report_failures(found.failures)
         asked: dict[str, Any] = {
-            "student": student,
             "teacher": teacher,
             "data": str(data),
             "split": split,
             "fold": fold,
         }
-        agreement_report.write(found, out, asked)
+        agreement_report.write(found, out, {"student": student} | asked)
         agreement_report.print_tables(found, Console())
     typer.echo(f"{out}: agreement.json and agreement.csv")
     if calibrate:
-        del asked["student"]
         chosen_on = asked | {"threshold": threshold, "clips": len(found.clips)}
         judging.store_thresholds(student, found.numbers["classes"], chosen_on)
     if found.failures:

@@ -15,7 +15,7 @@ import io
 import tarfile
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, count, islice
 from pathlib import Path
 
@@ -87,16 +87,16 @@ class _Sample:
     content: bytes
 
 
+@dataclass
 class _Packing:
     """Packs while its rows are read, so that no list of all clips is held."""
 
-    def __init__(self, manifest: Manifest, folder: Path, sample_rate: int, clips_per_shard: int):
-        self.manifest = manifest
-        self.folder = folder
-        self.sample_rate = sample_rate
-        self.clips_per_shard = clips_per_shard
-        self.shards: list[Path] = []
-        self.faults: list[str] = []
+    manifest: Manifest
+    folder: Path
+    sample_rate: int
+    clips_per_shard: int
+    shards: list[Path] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
 
     def rows(self) -> Iterator[dict[str, str]]:
         """A row of the shards' manifest for each clip that was packed."""

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 import zipfile
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,17 +50,17 @@ class MovingAverage(WeightAveraging):
         self._average_model = None
 
 
+@dataclass
 class EpochAverage:
     """Mean of the weights at the ends of the epochs from `first` to `last`, as the papers take it.
 
     Whole numbers, such as counters, are those of the latest epoch.
     """
 
-    def __init__(self, first: int, last: int):
-        self.first = first
-        self.last = last
-        self.count = 0
-        self.mean: Weights = {}
+    first: int
+    last: int
+    count: int = 0
+    mean: Weights = field(default_factory=dict)
 
     @property
     def epochs(self) -> list[int]:
