@@ -171,7 +171,7 @@ def test_statistics_follow_the_initial_weights_unless_said(folder, words, expect
         ),
         (
             ["model.name=asst"],
-            "model: unknown model 'asst'. Did you mean 'ast'? Known: asda, ast, ham_ast, "
+            "model: unknown model 'asst'. Did you mean 'ast'? Known: asda, ast, ced, ham_ast, "
             "mobilenet, multiscale_ast.",
         ),
         (["model={}"], "model.name: this key is required."),
