@@ -87,11 +87,7 @@ def missing_extra(package: str, extra: str, purpose: str) -> MissingExtraError:
 
 
 def require(module: str, extra: str, purpose: str) -> ModuleType:
-    """Import a `module` of an optional package.
-
-    Raises:
-        MissingExtraError: the package is not installed.
-    """
+    """Import a `module` of an optional package; MissingExtraError: the package is not installed."""
     package = module.partition(".")[0]
     try:
         importlib.import_module(package)

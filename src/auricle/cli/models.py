@@ -181,6 +181,7 @@ def _speed(speed: dict[str, Any] | None) -> str:
 
 def _fact_lines(facts: dict[str, Any]) -> list[str]:
     clip = f"one clip of {facts['seconds']:.2f} s ({facts['frames']} frames)"
+    lambdas = ", ".join(f"{number:.2f}" for number in facts["learned_lambdas"])  # block by block
     return [
         f"{facts['name']}: {facts['model']}",
         *_aligned(
@@ -193,18 +194,12 @@ def _fact_lines(facts: dict[str, Any]) -> list[str]:
             }
         ),
         *_aligned({f"  {name}": f"{count:,}" for name, count in facts["parameters_of"].items()}),
-        *_lambdas(facts["learned_lambdas"]),
+        *(_aligned({"learned lambda": lambdas}) if lambdas else []),
         *_section("settings", facts["settings"]),
         *_section("front end", facts["front_end"]),
         *_section("metrics", facts["metrics"]),
         *_section("provenance", facts["provenance"]),
     ]
-
-
-def _lambdas(learned: list[float]) -> list[str]:
-    """Of each block with differential attention that learned its own."""
-    numbers = ", ".join(f"{number:.2f}" for number in learned)
-    return _aligned({"learned lambda": numbers}) if learned else []
 
 
 def _section(title: str, values: dict[str, Any]) -> list[str]:

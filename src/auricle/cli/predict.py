@@ -194,11 +194,7 @@ def embed(
 
 
 def _channel_of(text: str | None) -> int | Literal["mix"] | None:
-    """What `--channel` names.
-
-    Raises:
-        ConfigError: neither a number from 1 on nor "mix".
-    """
+    """What `--channel` names; ConfigError: neither a number from 1 on nor "mix"."""
     if text is None:
         return None
     if text == "mix":

@@ -181,13 +181,10 @@ def _write_index(path: Path, shards: list[Path], sample_rate: int) -> None:
 def _check_free(folder: Path) -> None:
     with refused(DataError, f"{folder}: cannot be written to"):
         folder.mkdir(parents=True, exist_ok=True)
-        taken = [path.name for path in folder.iterdir() if _is_ours(path)]
+        names = [path.name for path in folder.iterdir()]
+    taken = [n for n in names if n.endswith(SHARD_SUFFIX) or n in (SHARD_MANIFEST, SHARD_INDEX)]
     if taken:
         raise DataError(
             f"{folder}: holds {min(taken)} already, which packing would write over or mix with. "
             "Choose another folder, or delete the shards there."
         )
-
-
-def _is_ours(path: Path) -> bool:
-    return path.suffix == SHARD_SUFFIX or path.name in (SHARD_MANIFEST, SHARD_INDEX)

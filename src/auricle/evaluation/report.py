@@ -200,7 +200,8 @@ def print_tables(evaluation: Evaluation, console: Console) -> None:
         if len(shown) < len(rows) and number == ENDS_SHOWN:
             table.add_row(f"... {len(rows) - len(shown)} more in metrics.json")
         values = [row[key] for key in ("average_precision", "auc", "precision", "recall")]
-        table.add_row(escape(row["label"]), str(row["clips"]), *map(_number, values))
+        numbers = ["-" if value is None else f"{value:.3f}" for value in values]
+        table.add_row(escape(row["label"]), str(row["clips"]), *numbers)
     console.print(table)
 
 
@@ -255,10 +256,6 @@ def end_texts(ends: list[float], as_share: bool) -> list[str]:
         if texts[0] != texts[1]:
             break
     return texts
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
 
 
 def members_table(rows: list[dict[str, Any]]) -> Table:

@@ -84,11 +84,7 @@ def recipe_from(values: dict[str, Any], where: str) -> Recipe:
 
 
 def kind_of(values: dict[str, Any], where: str) -> type[Recipe]:
-    """The kind of the recipe in `values`.
-
-    Raises:
-        ConfigError: it has the sections of two kinds.
-    """
+    """The kind of the recipe in `values`; ConfigError: it has the sections of two kinds."""
     sections = [name for name in SECTIONS if values.get(name) is not None]
     if len(sections) > 1:
         raise ConfigError(

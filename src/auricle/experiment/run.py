@@ -32,7 +32,7 @@ from auricle.experiment.recipe import (
 from auricle.experiment.results import Report, read_report, write_report
 from auricle.experiment.teaching import build_augmentations, build_distillation
 from auricle.features import AnyFilterbankConfig, FilterbankConfig
-from auricle.training import Machine, Pretraining, Supervised
+from auricle.training import Machine, Supervised
 from auricle.training.history import STATE_FILE, History, Record, Weights
 from auricle.training.step import Step
 
@@ -138,17 +138,13 @@ def _build_supervised(
     )
 
 
-def _build_pretraining(
-    recipe: PretrainRecipe, prepared: Prepared, trained: Checkpoint, new_parameters: Collection[str]
-) -> Pretraining:
-    return build_pretraining(recipe, prepared.sources, trained, new_parameters)
-
-
 # What is trained, by the kind of the recipe.
 STEPS: dict[type[Recipe], Callable[..., Step]] = {
     TrainRecipe: _build_supervised,
     DistillRecipe: build_distillation,
-    PretrainRecipe: _build_pretraining,
+    PretrainRecipe: lambda recipe, prepared, *built: build_pretraining(
+        recipe, prepared.sources, *built
+    ),
 }
 
 

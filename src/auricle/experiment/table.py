@@ -145,6 +145,7 @@ def markdown(grid: Grid, rows: list[Row], note: str) -> str:
     ]
     lines = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
     for row in rows:
+        other = f" from {row.compared_with}" if row.compared_with not in (None, first) else ""
         cells = [
             row.cell,
             f"{row.parameters / 1e6:.2f} M",
@@ -152,19 +153,12 @@ def markdown(grid: Grid, rows: list[Row], note: str) -> str:
             f"{row.clips_per_second:.0f}",
             row.runs,
             _score_text(grid, row),
-            _difference_text(row.difference) + _other(grid, row),
+            _difference_text(row.difference, other),
             *([_difference_text(row.matched)] if grid.matched else []),
             "" if row.paper is None else f"{row.paper:g}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, "", note])
-
-
-def _other(grid: Grid, row: Row) -> str:
-    """What a row is compared with, where it is not the first cell."""
-    if row.difference is None or row.compared_with == grid.cells[0].name:
-        return ""
-    return f" from {row.compared_with}"
 
 
 def draw(grid: Grid, rows: list[Row], path: Path) -> None:
@@ -252,13 +246,13 @@ def _score_text(grid: Grid, row: Row) -> str:
     return f"{text} ({seeds})"
 
 
-def _difference_text(difference: Difference | None) -> str:
+def _difference_text(difference: Difference | None, other: str = "") -> str:
     if difference is None:
         return ""
     ends = "interval not defined"
     if difference.low is not None and difference.high is not None:
         ends = f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f}"
-    return f"{100 * difference.mean:+.2f} ({ends}, p {difference.p_value:.2g})"
+    return f"{100 * difference.mean:+.2f} ({ends}, p {difference.p_value:.2g}){other}"
 
 
 def _footnotes(grid: Grid, scores: dict[str, list[Scores | None]]) -> str:

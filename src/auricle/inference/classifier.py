@@ -71,11 +71,7 @@ class Classifier:
 
     @property
     def checkpoint(self) -> checkpoint.Checkpoint:
-        """The checkpoint that the engine runs.
-
-        Raises:
-            CheckpointError: the engine is of another kind.
-        """
+        """The checkpoint that the engine runs; CheckpointError: the engine is of another kind."""
         if not isinstance(self.engine, TorchEngine):
             raise CheckpointError("this classifier runs no checkpoint, so it cannot be saved.")
         return self.engine.checkpoint

@@ -4,6 +4,7 @@ Shapes: B clips, T frames, M mel bins, N patch tokens, P prefix tokens, D width,
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -369,16 +370,10 @@ def build_block(kind: type[EncoderBlock], config: TransformerConfig, index: int)
     )
 
 
-def _prefix_mean(tokens: Tensor, layout: TokenLayout) -> Tensor:
-    return tokens[:, : layout.num_prefix].mean(dim=1)
-
-
-def _cls(tokens: Tensor, layout: TokenLayout) -> Tensor:
-    return tokens[:, 0]
-
-
-def _patch_mean(tokens: Tensor, layout: TokenLayout) -> Tensor:
-    return mean_over(tokens[:, layout.num_prefix :], layout.valid(tokens.device))
-
-
-READOUTS = {"prefix_mean": _prefix_mean, "cls": _cls, "patch_mean": _patch_mean}
+READOUTS: dict[str, Callable[[Tensor, TokenLayout], Tensor]] = {
+    "prefix_mean": lambda tokens, layout: tokens[:, : layout.num_prefix].mean(dim=1),
+    "cls": lambda tokens, layout: tokens[:, 0],
+    "patch_mean": lambda tokens, layout: mean_over(
+        tokens[:, layout.num_prefix :], layout.valid(tokens.device)
+    ),
+}

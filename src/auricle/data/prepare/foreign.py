@@ -53,7 +53,9 @@ def list_table(request: Request) -> Listing:
     table = request.folder
     if table.is_dir():
         raise DataError(f"{table}: is a folder. Give the CSV or Parquet file that lists the clips.")
-    rows = _read_parquet(table) if table.suffix.lower() in PARQUET_SUFFIXES else _read_csv(table)
+    is_parquet = table.suffix.lower() in PARQUET_SUFFIXES
+    lines = [] if is_parquet else read_rows(table, ())
+    rows = _read_parquet(table) if is_parquet else ((f"{table}, line {n}", row) for n, row in lines)
     columns: dict[str, str] = {}
     clips = []
     for where, row in rows:
@@ -61,11 +63,6 @@ def list_table(request: Request) -> Listing:
         clips.append(_clip_from(row, columns, table.parent, where))
     taken = ", ".join(f"{ours}={theirs}" for ours, theirs in columns.items())
     return Listing(Manifest(table, tuple(clips)), (f"columns: {taken}",))
-
-
-def _read_csv(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for line, row in read_rows(table, ()):
-        yield f"{table}, line {line}", row
 
 
 def _read_parquet(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
