@@ -54,15 +54,18 @@ def test_what_is_saved_comes_back_with_the_same_scores(saved, tone):
     assert not loaded.training
 
 
-def test_weights_can_be_stored_as_16_bit_and_are_loaded_as_32_bit(saved, tone):
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float16, 1e-3), (torch.bfloat16, 1e-2)])
+def test_weights_can_be_stored_as_16_bit_and_are_loaded_as_32_bit(saved, tone, dtype, tolerance):
     loaded = checkpoint.load(saved)
     half = saved.parent / "half"
-    checkpoint.save(loaded, half, dtype=torch.float16)
+    checkpoint.save(loaded, half, dtype=dtype)
     size = [(folder / "model.safetensors").stat().st_size for folder in (saved, half)]
     assert size[1] < 0.6 * size[0]
     again = checkpoint.load(half)
     assert {parameter.dtype for parameter in again.parameters()} == {torch.float32}
-    torch.testing.assert_close(again.score(tone[None]), loaded.score(tone[None]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        again.score(tone[None]), loaded.score(tone[None]), atol=tolerance, rtol=0
+    )
 
 
 def test_sigmoid_scores_each_class_for_itself(tone):
