@@ -112,6 +112,15 @@ def columns_of(names: Sequence[str], labels: Sequence[str]) -> frozenset[int]:
     return frozenset(columns)
 
 
+@cache
+def ancestors(label: str) -> frozenset[str]:
+    """Names of all kinds of sound that `label` is a kind of; of another name none."""
+    kinds = read()
+    above = {parent for kind in kinds.values() if kind.name == label for parent in kind.parents}
+    names = {kinds[parent].name for parent in above}
+    return frozenset(names.union(*map(ancestors, names)))
+
+
 def _under(kind: str) -> set[str]:
     """Ids of the kind and of everything under it."""
     return {kind}.union(*(_under(child) for child in read()[kind].children))
