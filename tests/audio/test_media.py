@@ -2,6 +2,7 @@
 
 import io
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -185,14 +186,36 @@ def test_a_damaged_packet_does_not_end_the_sound(encode_media):
         assert len(audio.load(bytes(content), 16000)) > 17 * 16000
 
 
-def test_a_second_mp4_behind_the_first_is_said(sine, encode_media):
-    content = encode_media(sine(16000), 16000)
+@pytest.mark.parametrize(
+    ("container", "codec"), [("mp4", "aac"), ("mov", "alac"), ("tta", "tta"), ("flv", "aac")]
+)
+def test_a_second_file_behind_the_first_is_said(sine, encode_media, container, codec):
+    content = encode_media(sine(44100), 44100, container, codec)
     with pytest.warns(AudioWarning) as caught:
         waveform = audio.load(content + content, 16000)
+    assert len(caught) == 1
     assert torch.equal(waveform, audio.load(content, 16000))
     assert str(caught[0].message) == (
         f"<bytes>: {len(content)} bytes follow the end given in its header, and are not used."
     )
+
+
+@pytest.mark.parametrize(
+    ("container", "codec"), [("adts", "aac"), ("ac3", "ac3"), ("mpegts", "aac"), ("mpeg", "mp2")]
+)
+def test_a_stream_may_change_its_channels(sine, encode_media, assert_is_sine, container, codec):
+    parts = [
+        encode_media(sine(48000, 2.0, channels=channels), 48000, container, codec)
+        for channels in (1, 2, 1)
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", AudioWarning
+        )  # FFmpeg has an estimate of the length of AC-3
+        waveform = audio.load(b"".join(parts), 16000)
+    assert len(waveform) == pytest.approx(6 * 16000, abs=7 * 1536)
+    for start in (0, 2, 4):
+        assert_is_sine(waveform[start * 16000 + 3000 : (start + 2) * 16000], 16000, noise=0.03)
 
 
 @pytest.mark.parametrize(("container", "kind"), [("adts", "AAC aac"), ("mpegts", "MPEGTS aac")])

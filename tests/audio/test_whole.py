@@ -51,6 +51,8 @@ def encode_each(encode) -> Callable[..., bytes]:
 
 
 KINDS = ["OGG", "OPUS", "MP3", "FLAC", "WAV", "RF64"]
+RARER_KINDS = ["WAVEX", "W64", "AIFF", "AU", "CAF", "NIST", "AVR", "IRCAM", "MAT4", "MAT5", "PAF"]
+RARER_KINDS += ["PVF", "SVX", "VOC", "MPC2K", "SDS"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -72,6 +74,16 @@ def test_joined_files_are_one_sound(tmp_path, encode_each, recwarn, kind):
 def test_a_file_may_be_joined_to_itself(encode_each, recwarn, kind):
     content = encode_each(NOISE, RATE, kind)
     assert len(audio.load(content + content, RATE)) == 2 * len(audio.load(content, RATE))
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("kind", RARER_KINDS)
+def test_joined_files_of_every_kind_are_one_sound(encode_each, recwarn, kind):
+    first, second = (encode_each(samples, RATE, kind) for samples in (NOISE, TONE))
+    content = first + second + first
+    expected = torch.cat([audio.load(each, RATE) for each in (first, second, first)])
+    assert torch.equal(audio.load(content, RATE), expected)
+    assert audio.probe(content).duration == pytest.approx(7.0)
     assert not recwarn.list
 
 
@@ -224,12 +236,30 @@ def test_an_ogg_cut_anywhere_is_said_to_be(encode_each, kind, share):
     assert message == incomplete(len(waveform) / RATE)
 
 
-@pytest.mark.parametrize("container", ["NIST", "AVR", "SVX", "MAT4", "MPC2K"])
+@pytest.mark.parametrize("container", ["NIST", "AVR", "SVX", "MAT4", "MAT5", "MPC2K", "SDS"])
 def test_a_rarer_file_cut_short_is_said_to_be(encode, container):
     content = encode(TONE, RATE, container)
     waveform, message = load_with_warning(content[: len(content) // 2])
     assert message == incomplete(len(waveform) / RATE, 3.0)
-    assert 1.4 * RATE < len(waveform) < 1.5 * RATE
+    assert 1.4 * RATE < len(waveform) <= 1.5 * RATE
+
+
+def test_an_xi_cut_short_is_said_to_be(encode):
+    content = encode(TONE, 44_100, "XI", "DPCM_16")
+    size = content.index(b"Sample #1") - 18
+    whole = patched(content, size, (2 * len(TONE)).to_bytes(4, "little"))
+    assert len(audio.load(whole, 44_100)) == len(TONE)
+    waveform, message = load_with_warning(whole[: len(content) // 2])
+    assert message == incomplete(23915 / 44_100, len(TONE) / 44_100)
+
+
+@pytest.mark.parametrize("container", ["PAF", "PVF", "IRCAM"])
+def test_a_kind_without_a_length_is_cut_short_where_its_last_frame_is(encode, recwarn, container):
+    content = encode(np.stack([TONE, TONE], 1), RATE, container)
+    assert len(audio.load(content[:-400], RATE)) == len(TONE) - 100
+    assert not recwarn.list
+    waveform, message = load_with_warning(content[:-401])
+    assert message == incomplete(len(waveform) / RATE)
 
 
 UNFINISHED = (

@@ -1,10 +1,11 @@
 """Results of every decoder: facts about a sound, and its samples piece by piece."""
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import soxr
@@ -13,6 +14,9 @@ from auricle.audio.samples import Samples
 from auricle.errors import AudioWarning
 
 PIECE_VALUES = 2**18  # samples of all channels decoded at a time: 1 MB
+
+SEARCHED = 2**20  # bytes at a time
+LONGEST_MARK = 16  # bytes
 
 TOLERANCE_SECONDS = 0.05  # encoders pad the ends of a sound by up to this much
 
@@ -59,6 +63,26 @@ def without_first(pieces: Iterator[Samples], frames: int) -> Iterator[Samples]:
             yield left
 
 
+def with_channels(piece: Samples, num_channels: int) -> Samples:
+    """A piece `(S, channels)` with another number of channels, each the mean of those it has."""
+    if piece.shape[1] == num_channels:
+        return piece
+    return np.repeat(piece.mean(axis=1, keepdims=True), num_channels, axis=1)
+
+
+def positions(stream: BinaryIO, mark: bytes, start: int) -> Iterator[int]:
+    """Every position from `start` on where the regular expression `mark` matches."""
+    while True:
+        stream.seek(start)
+        chunk = stream.read(SEARCHED + LONGEST_MARK)
+        for match in re.finditer(mark, chunk, re.DOTALL):
+            if match.start() < SEARCHED:
+                yield start + match.start()
+        if len(chunk) <= SEARCHED:
+            return
+        start += SEARCHED
+
+
 def resampled(
     pieces: Iterator[Samples], from_rate: int, to_rate: int, num_channels: int = 1
 ) -> Iterator[Samples]:
@@ -85,10 +109,6 @@ def warn_incomplete(name: str, seconds: float, promised: float | None) -> None:
     )
 
 
-def warn_rest(name: str, size: str) -> None:
-    """Warn that a part of a file, of a `size` as in "12 bytes", lies behind the sound in it."""
-    warnings.warn(
-        f"{name}: {size} follow the end given in its header, and are not used.",
-        AudioWarning,
-        stacklevel=2,
-    )
+def unused(size: str) -> str:
+    """The end of a warning that a part of a file, as in "12 bytes", lies behind its sound."""
+    return f"{size} follow the end given in its header, and are not used."

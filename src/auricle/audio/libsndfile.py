@@ -8,27 +8,30 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import soundfile
 
-from auricle.audio import splicing
+from auricle.audio import media, splicing
 from auricle.audio.decoding import (
     PIECE_VALUES,
     TOLERANCE_SECONDS,
     AudioInfo,
     Decoder,
     Rescue,
+    positions,
     resampled,
+    unused,
     warn_incomplete,
+    with_channels,
     without_first,
 )
 from auricle.audio.samples import Samples
 from auricle.audio.source import OpenedAudio
-from auricle.audio.splicing import Link
+from auricle.audio.splicing import Link, Spliced
 from auricle.errors import AudioError, AudioWarning
 
 UNKNOWN_FORMAT = 1  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT
@@ -36,6 +39,25 @@ BAD_FILE = 7  # libsndfile's SFE_BAD_FILE, whose text speaks of pipes where no M
 HEADERLESS_SUFFIXES = frozenset(
     {".raw", ".pcm", ".sln", ".vox", ".gsm", ".au", ".snd", ".ul", ".al", ".ulaw", ".alaw"}
     | {".sb", ".ub", ".sw", ".uw", ".s8", ".u8", ".s16", ".s24", ".s32", ".f32", ".lpc", ".g722"}
+)
+# Bytes of a sample, where they are constant: it is then known where the samples end.
+WIDTHS = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+WIDTHS |= {"ULAW": 1, "ALAW": 1, "DPCM_8": 1, "DPCM_16": 2}
+# Formats at whose end libsndfile stops; others it reads to the end of the file. Some of these have
+# no length: they are only known to be cut short where the last frame is.
+BOUNDED = frozenset({"WAV", "WAVEX", "RF64", "AIFF", "AU", "CAF", "MAT4", "SVX"})
+LENGTHLESS = frozenset({"IRCAM", "PVF", "PAF", "RAW"})
+CHUNK_SIZES: dict[str, tuple[Literal["little", "big"], int]] = {
+    "AIFF": ("big", 4),
+    "SVX": ("big", 4),
+    "CAF": ("big", 8),
+}  # else ("little", 4)
+LEAST_REST = 4096  # bytes behind the end that are worth a word
+LEAST_CHUNK = 8  # bytes
+MOST_CHUNKS = 1000
+UNFINISHED = (
+    "its header was never completed, as when a recorder loses power: it gives the size 0. All up "
+    "to the end of the file is used."
 )
 MOST_FRAMES = 2**38  # 66 days at 48 kHz; a larger number stands for a header without a length
 
@@ -45,7 +67,8 @@ BYTES_PROMISED = re.compile(
     r"|^Data length (\d+) should be (\d+)",
     re.MULTILINE,
 )
-FRAMES_PROMISED = re.compile(r"^ *(?:Frames|Cols) *: (\d+)$", re.MULTILINE)
+FRAMES_PROMISED = re.compile(r"(?:Frames|Cols) *: (\d+)$", re.MULTILINE)
+SAMPLE_SIZE = re.compile(r"^  size    : (\d+)$", re.MULTILINE)  # of XI, in bytes
 END_IS_MISSING = re.compile(r"lacks an end-of-stream bit|Seems to be a truncated file")
 
 _stderr_lock = threading.Lock()
@@ -76,6 +99,8 @@ def decode(
         AudioError: it is no sound file that libsndfile knows, or its header is damaged.
     """
     links = splicing.links(source)
+    if links is None:
+        links = _plain_links(source)
     if not links:  # libmpg123 would search further, and complain on standard error
         raise AudioError(_damaged(source, "no sound frame found"))
     if len(links) > 1:
@@ -85,6 +110,126 @@ def decode(
         link = replace(links[0], rescue=rescue)
         pieces = _pieces_from(round(start * file.samplerate), file, source.name, link)
         yield Decoder(_info(file, link), pieces)
+
+
+@dataclass(frozen=True)
+class _Extent:
+    """Positions in a file behind which another one may be joined, and facts from its header.
+
+    Attributes:
+        data: of its first sample.
+        end: behind its last sample, where that is known; else `data`.
+        frame_size: bytes; 0 where they are not constant.
+    """
+
+    start: int
+    data: int
+    end: int
+    format: str
+    rate: int
+    num_frames: int
+    frame_size: int
+
+
+def _plain_links(source: OpenedAudio) -> list[Link]:
+    """The links of a file that is neither Ogg, FLAC nor MPEG."""
+    container = media.container_of(source.head, media.OTHERS)
+    mark = media.OTHERS[container] if container else re.escape(source.head[:8])
+    extents = [_extent(source, source.start, mark)]
+    for position in positions(source.stream, mark, extents[0].end):
+        if position >= extents[-1].end:
+            with suppress(AudioError):
+                extents.append(_extent(source, position, mark))
+    stops = [*(extent.start for extent in extents[1:]), splicing.size_of(source.stream)]
+    return [_plain_link(source, *each) for each in zip(extents, stops, strict=True)]
+
+
+def _extent(source: OpenedAudio, start: int, mark: bytes) -> _Extent:
+    size = splicing.size_of(source.stream)
+    with suppress(AudioError):
+        return _measured(source, range(start, size))
+    # libsndfile refuses some joined files: what follows the first is no chunk that it knows.
+    return _measured(source, range(start, next(positions(source.stream, mark, start + 1), size)))
+
+
+def _measured(source: OpenedAudio, part: range) -> _Extent:
+    with _open(source, Link(_part(source, part))) as file:
+        place: Any = file.name  # a descriptor, or the stream
+        at = os.lseek(place, 0, os.SEEK_CUR) if isinstance(place, int) else place.tell()
+        data, frame_size = part.start + at, file.channels * WIDTHS.get(file.subtype, 0)
+        end = data + file.frames * frame_size if file.format in BOUNDED else data
+        return _Extent(
+            *(part.start, data, min(end, part.stop)),
+            *(file.format, file.samplerate, file.frames, frame_size),
+        )
+
+
+def _part(
+    source: OpenedAudio, part: range, patches: dict[int, bytes] | None = None
+) -> Spliced | None:
+    """A part of a file with other bytes at some positions; None for the whole as it is."""
+    source.stream.seek(part.start)
+    if source.stream.read(4) == b"BW64":  # RF64 but for its name, which libsndfile does not know
+        patches = {part.start: b"RF64"} | (patches or {})
+    if not patches and part == range(splicing.size_of(source.stream)):
+        return None
+    return Spliced(source.stream, splicing.overlaid([part], patches or {}))
+
+
+def _plain_link(source: OpenedAudio, extent: _Extent, stop: int) -> Link:
+    """The link of a file that may go on up to `stop`."""
+    part, held = range(extent.start, stop), stop - extent.data
+    patches = {} if extent.num_frames else _true_size(source, extent, held)
+    if patches and held > LEAST_CHUNK and not _chunk(source, extent, extent.data, stop):
+        return Link(_part(source, part, patches), note=UNFINISHED)
+    promised, note = None, ""
+    if extent.format in BOUNDED and extent.frame_size and (rest := _rest(source, extent, stop)):
+        seconds = rest / extent.frame_size / extent.rate
+        note = unused(f"{rest} bytes ({seconds:.3f} s at its rate)")
+    if extent.format == "NIST":
+        source.stream.seek(extent.start)
+        match = re.search(rb"sample_count -i (\d+)", source.stream.read(1024))
+        promised = int(match[1]) / extent.rate if match else None
+    is_cut = extent.format in LENGTHLESS and bool(extent.frame_size and held % extent.frame_size)
+    return Link(_part(source, part), promised, note, is_cut=is_cut)
+
+
+def _true_size(source: OpenedAudio, extent: _Extent, held: int) -> dict[int, bytes]:
+    """What a size of 0 in a header has to be for `held` bytes of samples, by its position."""
+    if extent.format in ("WAV", "WAVEX"):
+        order: Literal["little", "big"] = "big" if source.head[:4] == b"RIFX" else "little"
+        return {extent.data - 4: min(held, 2**32 - 1).to_bytes(4, order)}
+    if extent.format == "RF64":
+        return {extent.start + 28: held.to_bytes(8, "little")}
+    return {extent.start + 8: b"\xff\xff\xff\xff"} if extent.format == "AU" else {}
+
+
+def _rest(source: OpenedAudio, extent: _Extent, stop: int) -> int:
+    """Bytes from the end of the samples to `stop`; 0 where only chunks, tags or zeros follow."""
+    position = extent.end
+    for _ in range(MOST_CHUNKS):
+        source.stream.seek(position)
+        content = source.stream.read(min(LEAST_REST, stop - position))
+        text = content.lstrip(b"\0")
+        if len(content) < LEAST_REST or not text:
+            return 0
+        position += len(content) - len(text)
+        size = _chunk(source, extent, position, stop)
+        if not size:
+            return stop - extent.end
+        position += size
+    return 0
+
+
+def _chunk(source: OpenedAudio, extent: _Extent, position: int, stop: int) -> int:
+    """Bytes of the chunk or tag at `position`; 0 where there is none that ends before `stop`."""
+    order, width = CHUNK_SIZES.get(extent.format, ("little", 4))
+    source.stream.seek(position)
+    head = source.stream.read(4 + width)
+    if head[:3] in (b"ID3", b"TAG"):
+        return stop - position
+    size = 4 + width + int.from_bytes(head[4:], order)
+    return size if re.match(rb"[ -~]{4}", head) and position + size <= stop else 0
 
 
 def _joined(source: OpenedAudio, links: list[Link], start: float) -> Decoder:
@@ -110,10 +255,7 @@ def _joined_pieces(
         with _open(source, link) as file:
             pieces = _pieces(file, source.name, link)
             for piece in resampled(pieces, file.samplerate, info.sample_rate, file.channels):
-                if piece.shape[1] != info.num_channels:
-                    mean = piece.mean(axis=1, keepdims=True)
-                    piece = np.repeat(mean, info.num_channels, axis=1)
-                yield piece
+                yield with_channels(piece, info.num_channels)
     if num_lost:
         warnings.warn(
             f"{source.name}: {num_lost} of {len(links) + num_lost} joined streams cannot be read "
@@ -194,9 +336,12 @@ def _pieces_from(first: int, file: soundfile.SoundFile, name: str, link: Link) -
 
 
 def _pieces(file: soundfile.SoundFile, name: str, link: Link, first: int = 0) -> Iterator[Samples]:
-    size = min(max(1, PIECE_VALUES // file.channels), file.frames)
+    held = file.frames
+    if file.format == "SDS":  # where it is cut short libsndfile goes on with silence
+        held = min([held, *map(int, FRAMES_PROMISED.findall(file.extra_info))])
+    size = min(max(1, PIECE_VALUES // file.channels), held)
     read, is_whole = first, True
-    while read < file.frames:
+    while read < held:
         piece, is_sound = _read(file, size)
         is_whole = is_whole and is_sound
         if not len(piece):
@@ -242,15 +387,17 @@ def _header_seconds(file: soundfile.SoundFile) -> float | None:
 def _promised_seconds(file: soundfile.SoundFile, log: str) -> float | None:
     """Length of the sound by its header, in seconds; None where that holds none."""
     seconds = _header_seconds(file)
-    match = BYTES_PROMISED.search(log)
     if seconds is None:
         return None
-    if match is None:
-        return max([seconds, *(int(n) / file.samplerate for n in FRAMES_PROMISED.findall(log))])
-    promised, actual = map(int, filter(None, match.groups()))
-    if not actual or _is_placeholder(promised):
-        return seconds
-    return seconds * promised / actual  # libsndfile had corrected it to the bytes there are
+    if match := BYTES_PROMISED.search(log):
+        promised, actual = map(int, filter(None, match.groups()))
+        if not actual or _is_placeholder(promised):
+            return seconds
+        return seconds * promised / actual  # libsndfile had corrected it to the bytes there are
+    counts = [int(count) for count in FRAMES_PROMISED.findall(log)]
+    if file.format == "XI":
+        counts = [int(size) // WIDTHS[file.subtype] for size in SAMPLE_SIZE.findall(log)]
+    return max(file.frames, *counts, 0) / file.samplerate
 
 
 def _is_placeholder(size: int) -> bool:

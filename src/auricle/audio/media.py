@@ -2,8 +2,10 @@
 
 import importlib.util
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import ModuleType
 from typing import Any, BinaryIO
 
@@ -12,13 +14,15 @@ from auricle.audio.decoding import (
     TOLERANCE_SECONDS,
     AudioInfo,
     Decoder,
+    positions,
+    unused,
     warn_incomplete,
-    warn_rest,
+    with_channels,
     without_first,
 )
 from auricle.audio.samples import Samples
 from auricle.audio.source import OpenedAudio
-from auricle.errors import AudioError, missing_extra
+from auricle.errors import AudioError, AudioWarning, missing_extra
 
 MOST_SEARCHED = 2**16  # bytes before the first frame of a stream that begins inside one
 CONFIRMED = 4  # frames in a row that make a stream
@@ -42,10 +46,12 @@ CONTAINERS = {  # FFmpeg's name: how it begins; libsndfile does not read these
     "mpc8": rb"MPCK",
     "dsf": rb"DSD ",
     "iff": rb"FRM8",
-    "ac3": rb"\x0b\x77",
-    "dts": rb"\x7f\xfe\x80\x01",
+}
+STREAMS = {  # frames or packets that begin so, without a header in front of all
     "mpeg": rb"\x00\x00\x01\xba",
     "mpegts": rb"(?:....)?\x47.{187}\x47",
+    "dts": rb"\x7f\xfe\x80\x01",
+    "ac3": rb"\x0b\x77",
     "aac": rb"\xff[\xf0\xf1\xf8\xf9]",  # ADTS: 12 bits of sync, layer 0 (MP3 has layer 1 here)
 }
 OTHERS = {  # what libsndfile reads as a rule, but not with every codec
@@ -62,7 +68,7 @@ OTHERS = {  # what libsndfile reads as a rule, but not with every codec
 }
 
 
-def container_of(head: bytes, containers: dict[str, bytes] = CONTAINERS) -> str | None:
+def container_of(head: bytes, containers: dict[str, bytes] = CONTAINERS | STREAMS) -> str | None:
     """FFmpeg's name of the container that starts with `head`; None where it is none of these."""
     for name, beginning in containers.items():
         if re.match(beginning, head, re.DOTALL):
@@ -76,11 +82,11 @@ def container_inside(stream: BinaryIO) -> str | None:
     text = stream.read(MOST_SEARCHED)
     if re.match(rb".{0,191}?(?:\x47.{187}){4}\x47", text, re.DOTALL):
         return "mpegts"
-    for match in re.finditer(CONTAINERS["aac"], text):
+    for match in re.finditer(STREAMS["aac"], text):
         index = match.start()
         for _ in range(CONFIRMED):
             header = text[index : index + 6]
-            if len(header) < 6 or not re.match(CONTAINERS["aac"], header):
+            if len(header) < 6 or not re.match(STREAMS["aac"], header):
                 break
             index += (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
         else:
@@ -119,7 +125,7 @@ def decode(
         promised = _duration(file, sound)
         form = f"{container.upper()} {sound.codec.name}"
         info = AudioInfo(sound.rate, sound.channels, promised, form, _is_exact(sound))
-        pieces = _pieces(av, source, sound, info, is_damaged)
+        pieces = _pieces(av, source, container, sound, info, is_damaged)
         yield Decoder(info, without_first(pieces, round(start * sound.rate)))
 
 
@@ -170,23 +176,29 @@ def _is_exact(sound: Any) -> bool:
 
 
 def _pieces(
-    av: ModuleType, source: OpenedAudio, sound: Any, info: AudioInfo, is_damaged: bool
+    av: ModuleType,
+    source: OpenedAudio,
+    container: str,
+    sound: Any,
+    info: AudioInfo,
+    is_damaged: bool,
 ) -> Iterator[Samples]:
     """Samples as float32, at the rate and channels of `info` whatever the codec gives."""
     # Speed: gathering frames of 1024 samples saves a fifth of the time for M4A.
     size = max(1, PIECE_VALUES // info.num_channels)
-    convert = av.AudioResampler("fltp", sound.layout, info.sample_rate, frame_size=size)
-    failures: list[Exception] = []
-    read = 0
-    for frame in _frames(av, sound, failures):
+    resampler = partial(av.AudioResampler, "fltp", rate=info.sample_rate, frame_size=size)
+    convert, failures = resampler(layout=sound.layout), list[Exception]()
+    read = end = 0
+    for frame, position in _frames(av, sound, failures):
+        end = position
         try:
             converted = convert.resample(frame)
-        except ValueError as error:  # the channels have changed
-            failures.append(error)
-            break
+        except ValueError:  # the rate or the channels have changed
+            converted, convert = convert.resample(None), resampler(layout=frame.layout)
+            converted += convert.resample(frame)
         for part in converted:
             read += part.samples
-            yield part.to_ndarray().T  # (frames, channels)
+            yield with_channels(part.to_ndarray().T, info.num_channels)
     if failures and not read:
         raise AudioError(_damaged(source.name, _reason(failures[0]))) from failures[0]
     seconds = read / info.sample_rate
@@ -195,13 +207,20 @@ def _pieces(
     promised = info.duration if info.is_exact and (info.duration or 0) > least else None
     if failures or is_damaged or promised is not None:
         warn_incomplete(source.name, seconds, promised)
-    if info.format.startswith("MP4") and (rest := _another(source.stream)):
-        warn_rest(source.name, f"{rest} bytes")
+    # Frames without a container are read to the end of the file, whoever wrote them.
+    mark = rb"....ftyp" if container == "mp4" else (CONTAINERS | OTHERS).get(container)
+    follower = next(positions(source.stream, mark, end), None) if mark else None
+    if follower is not None:
+        rest = unused(f"{source.stream.seek(0, 2) - follower} bytes")
+        warnings.warn(f"{source.name}: {rest}", AudioWarning, stacklevel=2)
 
 
-def _frames(av: ModuleType, sound: Any, failures: list[Exception]) -> Iterator[Any]:
-    """The frames of all packets that can be decoded, and None, which ends a resampler."""
-    packets = sound.container.demux(sound)
+def _frames(av: ModuleType, sound: Any, failures: list[Exception]) -> Iterator[tuple[Any, int]]:
+    """The frames of all packets that can be decoded, and None, which ends a resampler.
+
+    With each comes the position behind the packets so far.
+    """
+    packets, end = sound.container.demux(sound), 0
     while True:
         try:
             packet = next(packets, None)
@@ -210,25 +229,11 @@ def _frames(av: ModuleType, sound: Any, failures: list[Exception]) -> Iterator[A
             packet = None
         if packet is None:
             break
+        end = max(end, (packet.pos or 0) + packet.size)
         try:
             frames = packet.decode()
         except av.FFmpegError as error:
             failures.append(error)
             continue
-        yield from frames
-    yield None
-
-
-def _another(file: BinaryIO) -> int:
-    """Bytes of an MP4 from where a second file begins in it; 0 where there is none."""
-    size = file.seek(0, 2)
-    position = 0
-    while 0 <= position < size - 8:
-        file.seek(position)
-        head = file.read(16)
-        if position and head[4:8] == b"ftyp":
-            return size - position
-        length = int.from_bytes(head[:4], "big")
-        length = int.from_bytes(head[8:16], "big") if length == 1 else length
-        position = position + length if length >= 8 else size  # 0: up to the end of the file
-    return 0
+        yield from ((frame, end) for frame in frames)
+    yield None, end

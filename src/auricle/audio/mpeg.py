@@ -10,7 +10,6 @@ from typing import BinaryIO, NamedTuple
 CHUNK = 2**20  # bytes read at a time
 LOOKAHEAD = 2**14  # bytes of four of the longest frames
 MOST_SEARCHED = 2**16  # bytes before the first frame
-MOST_BORROWED = 511  # bytes before a frame of layer 3 that hold part of its data
 MARKS = (b"Xing", b"Info", b"VBRI")  # in the first frame of a stream that holds its length
 CONFIRMED = 3  # frames that have to follow one of a new kind
 
@@ -66,7 +65,6 @@ class Stream:
 
     Attributes:
         runs: where its frames lie, without what stands between them.
-        last_frames: position of the last frame in each run.
         tag: position of its Xing, Info or VBRI mark; None without one.
     """
 
@@ -74,7 +72,6 @@ class Stream:
     is_mono: bool
     tag: int | None
     runs: list[range] = field(default_factory=list)
-    last_frames: list[int] = field(default_factory=list)
     num_frames: int = 0
 
     @property
@@ -135,7 +132,7 @@ def _follow(reader: _Reader, streams: list[Stream]) -> bool:
     """
     if not streams or streams[-1].runs[-1].stop != reader.position:
         return False
-    stream, chunk, index, last = streams[-1], reader.chunk, reader.index, -1
+    stream, chunk, index = streams[-1], reader.chunk, reader.index
     kind, is_mono, number = stream.frame.kind, stream.is_mono, 0
     end = len(chunk) - (0 if reader.is_last else LOOKAHEAD)
     while index + 4 <= end and chunk[index] == 0xFF:
@@ -145,11 +142,10 @@ def _follow(reader: _Reader, streams: list[Stream]) -> bool:
         has_tag = reader.has_mark and _tag_in(chunk, index, frame, is_mono) is not None
         if has_tag or index + frame.size > len(chunk):
             break
-        last, index, number = index, index + frame.size, number + 1
+        index, number = index + frame.size, number + 1
     if not number:
         return False
     stream.runs[-1] = range(stream.runs[-1].start, reader.base + index)
-    stream.last_frames[-1] = reader.base + last
     stream.num_frames += number
     reader.index = index
     return True
@@ -168,7 +164,6 @@ def _begin(reader: _Reader, streams: list[Stream]) -> bool:
         last = Stream(frame, is_mono, None if tag is None else reader.base + tag + index)
         streams.append(last)
     last.runs.append(range(reader.position, reader.position + frame.size))
-    last.last_frames.append(reader.position)
     last.num_frames += 1
     reader.index += frame.size
     return True
@@ -205,53 +200,6 @@ def _tag_in(chunk: bytes, index: int, frame: Frame, is_mono: bool) -> int | None
     if chunk[index + offset : index + offset + 4] in MARKS[:2]:
         return offset
     return 36 if chunk[index + 36 : index + 40] == MARKS[2] else None
-
-
-def silenced(file: BinaryIO, stream: Stream) -> dict[int, bytes]:
-    """Bytes that make silent the frames of layer 3 whose data are not there, by position.
-
-    A frame may keep part of its data in up to 511 bytes before it, and the last one before a break
-    may be damaged. Decoders give silence for them, and libmpg123 complains on standard error.
-    """
-    if stream.frame.kind >> 9 & 3 != 1:
-        return {}
-    patches = {}
-    for run, last in zip(stream.runs, stream.last_frames, strict=True):
-        position, available = run.start, 0
-        while position in run and available < MOST_BORROWED:
-            side = _side(file, position, stream)
-            if side.borrowed > available:
-                patches[side.start] = side.silent(available)
-            available += side.size - (side.start - position) - side.length
-            position += side.size
-        if run != stream.runs[-1]:
-            side = _side(file, last, stream)
-            patches[side.start] = side.silent(min(side.borrowed, available))
-    return patches
-
-
-class _Side(NamedTuple):
-    """The side information of a frame of layer 3: where its data begin and what they are."""
-
-    start: int  # position
-    length: int  # bytes
-    bits: int  # of the number of bytes before the frame where its data begin
-    borrowed: int  # that many
-    size: int  # of the frame
-
-    def silent(self, borrowed: int) -> bytes:
-        """The same of a silent frame."""
-        return (borrowed << 16 - self.bits).to_bytes(2, "big") + bytes(self.length - 2)
-
-
-def _side(file: BinaryIO, position: int, stream: Stream) -> _Side:
-    file.seek(position)
-    head = file.read(8)
-    start = 4 + 2 * (not head[1] & 1)  # after a checksum
-    bits = 9 if stream.frame.samples == SAMPLES[1, 3] else 8
-    length = {9: (32, 17), 8: (17, 9)}[bits][stream.is_mono]
-    borrowed = int.from_bytes(head[start : start + 2], "big") >> 16 - bits
-    return _Side(position + start, length, bits, borrowed, FRAMES[head[1] << 8 | head[2]].size)
 
 
 class Tag(NamedTuple):
