@@ -16,6 +16,7 @@ class FunctionEngine:
     """
 
     thresholds = None
+    batches_at_once = 1
 
     def __init__(
         self,

@@ -8,7 +8,13 @@ from auricle import checkpoint
 from auricle.errors import ConfigError
 from auricle.features import EfficientATConfig, Fbank, FbankConfig, PaddingConfig
 from auricle.inference import Classifier, TorchEngine, load_embedder, windows
-from auricle.inference.engine import LogMel, choose_device, longest_samples, shortest_samples
+from auricle.inference.engine import (
+    LogMel,
+    choose_device,
+    cores_at_once,
+    longest_samples,
+    shortest_samples,
+)
 
 RATE = 16_000
 
@@ -114,6 +120,36 @@ def test_a_window_is_what_the_model_takes_at_once(padding, longest, shortest):
     small = checkpoint.create("ast", settings, front_end, ["a"], "sigmoid")
     assert longest_samples(small) == longest
     assert shortest_samples(small) == shortest
+
+
+# --- how it is computed
+
+
+def test_a_batch_for_each_core_is_computed_at_once_on_a_cpu(monkeypatch, tiny_model):
+    engine = load_embedder(tiny_model, device="cpu")
+    for cores, batches in ((1, 1), (2, 2), (64, 4)):
+        monkeypatch.setattr(torch, "get_num_threads", lambda cores=cores: cores)
+        assert engine.batches_at_once == LogMel("cpu").batches_at_once == batches
+    with torch.autocast("cpu"):  # which threads do not inherit
+        assert engine.batches_at_once == 1
+    assert cores_at_once(torch.device("cuda")) == cores_at_once(torch.device("mps")) == 1
+
+
+def test_scores_do_not_depend_on_the_cores(noise):
+    clips = [noise[: 4000 + 97 * number] for number in range(60)]
+    cores = torch.get_num_threads()
+    found = []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            engine = load_embedder("ast-tiny", "cpu")
+            recordings = [[clip] for clip in clips]
+            limits = windows.Limits(samples=30_000)
+            outcomes = windows.run(engine, engine.embed, recordings, limits)
+            found.append(torch.stack([segment.values for _, segment in outcomes]))
+    finally:
+        torch.set_num_threads(cores)
+    torch.testing.assert_close(*found, atol=1e-6, rtol=0)
 
 
 # --- devices

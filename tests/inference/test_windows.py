@@ -105,6 +105,7 @@ class SumEngine:
     sample_rate = 2
     shortest_samples = 4
     longest_samples = 10
+    batches_at_once = 1
 
     def __init__(self):
         self.sizes: list[tuple[int, int]] = []  # of the batches
@@ -225,9 +226,124 @@ def test_files_are_read_ahead_in_threads_and_given_in_order(monkeypatch):
     assert next(iter(next(found)))[0] == 6
     found.close()
     assert threading.main_thread() not in threads
+    for thread in list(threads):  # the other one may only begin
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+
+
+# --- several batches at once
+
+
+class ParallelEngine(SumEngine):
+    """The same, for two batches at once; the first waits until another is computed with it."""
+
+    batches_at_once = 2
+
+    def __init__(self):
+        super().__init__()
+        self.pair = threading.Barrier(2)
+        self.were_two = False
+        self.threads: set[threading.Thread] = set()
+        self.cores: set[int] = set()
+
+    def score(self, waveforms, lengths):
+        self.threads.add(threading.current_thread())
+        self.cores.add(torch.get_num_threads())
+        if threading.current_thread() is not threading.main_thread() and not self.were_two:
+            self.pair.wait(timeout=10)
+            self.were_two = True
+        return super().score(waveforms, lengths)
+
+
+def in_new_thread(call):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(call()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def test_batches_are_computed_at_once_and_are_the_same_ones(engine):
+    recordings = [[recording(4 + number % 7)] for number in range(40)]
+    expected = list(windows.run(engine, engine.score, recordings, Limits(samples=40)))
+    parallel = ParallelEngine()
+    cores = torch.get_num_threads()
+    found = list(windows.run(parallel, parallel.score, recordings, Limits(samples=40)))
+    assert sorted(parallel.sizes) == sorted(engine.sizes)
+    assert [number for number, _ in found] == list(range(40))
+    for (_, one), (_, other) in zip(found, expected, strict=True):
+        assert torch.equal(one.values, other.values)
+        assert (one.start, one.end, one.level) == (other.start, other.end, other.level)
+    assert len(parallel.threads) == 2 and threading.main_thread() not in parallel.threads
+    assert parallel.cores == {cores // 2}
+    for thread in parallel.threads:
+        thread.join(timeout=10)
+        assert not thread.is_alive()
+
+
+def test_the_number_of_threads_of_torch_is_left_alone():
+    parallel = ParallelEngine()
+    torch.set_num_threads(torch.get_num_threads())
+    before = torch.get_num_threads(), in_new_thread(torch.get_num_threads)
+    recordings = [[recording(10)] for _ in range(8)]
+    found = windows.run(parallel, parallel.score, recordings, Limits(samples=20))
+    next(found)
+    assert parallel.cores == {before[0] // 2}
+    assert (torch.get_num_threads(), in_new_thread(torch.get_num_threads)) == before
+    list(found)
+    assert (torch.get_num_threads(), in_new_thread(torch.get_num_threads)) == before
+
+
+def test_one_batch_alone_has_all_cores():
+    parallel = ParallelEngine()
+    assert len(list(windows.run(parallel, parallel.score, [[recording(10)], [recording(9)]]))) == 2
+    stream = (torch.ones(5) for _ in range(9))  # each window is answered before the next block
+    found = windows.run(parallel, parallel.score, [stream], Limits(samples=1))
+    assert [each.end for _, each in found] == [5.0 + 2.5 * number for number in range(8)]
+    assert parallel.threads == {threading.main_thread()}
+
+
+def test_an_error_in_a_thread_is_raised():
+    class Broken(ParallelEngine):
+        def score(self, waveforms, lengths):
+            if len(self.threads) == 2:
+                return super().score(waveforms, lengths)
+            super().score(waveforms, lengths)
+            raise MemoryError("too much")
+
+    broken = Broken()
+    recordings = [[recording(10)] for _ in range(40)]
+    with pytest.raises(MemoryError, match="too much"):
+        list(windows.run(broken, broken.score, recordings, Limits(samples=20)))
+
+
+def test_ctrl_c_does_not_wait_for_a_batch(monkeypatch):
+    class Slow(SumEngine):
+        batches_at_once = 2
+
+        def score(self, waveforms, lengths):
+            threads.append(threading.current_thread())
+            begun.release()
+            may_end.wait(timeout=10)
+            return super().score(waveforms, lengths)
+
+    def interrupted(running, return_when):
+        assert len(running) == 3 and all(begun.acquire(timeout=10) for _ in range(2))
+        raise KeyboardInterrupt
+
+    threads: list[threading.Thread] = []
+    begun, may_end = threading.Semaphore(0), threading.Event()
+    slow = Slow()
+    monkeypatch.setattr(windows, "wait", interrupted)
+    recordings = [[recording(10)] for _ in range(40)]
+    with pytest.raises(KeyboardInterrupt):
+        list(windows.run(slow, slow.score, recordings, Limits(samples=20)))
+    assert len(threads) == 2 and not slow.sizes
+    may_end.set()
     for thread in threads:
         thread.join(timeout=10)
         assert not thread.is_alive()
+    assert len(slow.sizes) == 2  # the third was not begun any more
 
 
 def test_pauses_are_left_out_of_what_is_joined():

@@ -19,6 +19,7 @@ from auricle.padding import deviation_over, inside, mean_over
 DEVICES = ("auto", "cpu", "cuda", "mps")
 LOG_MEL = "log-mel"  # the name of the baseline
 LOG_MEL_SECONDS = 30.0  # of its windows
+MOST_AT_ONCE = 4  # batches: more take memory, and large ones have work for several cores
 
 
 class Engine(Protocol):
@@ -31,6 +32,7 @@ class Engine(Protocol):
         labels: names of the C classes, in the order of the scores; empty: it only embeds.
         thresholds: from which score on each label is recognised; None: nothing was calibrated.
         shortest_samples, longest_samples: lengths that it takes.
+        batches_at_once: how many it computes best at once, in threads; 1: one after another.
     """
 
     @property
@@ -43,6 +45,8 @@ class Engine(Protocol):
     def shortest_samples(self) -> int: ...
     @property
     def longest_samples(self) -> int: ...
+    @property
+    def batches_at_once(self) -> int: ...
 
     def score(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """Return scores `(B, C)` from 0 to 1."""
@@ -76,6 +80,11 @@ class TorchEngine:
         self.sample_rate = checkpoint.config.front_end.sample_rate
         self.shortest_samples = shortest_samples(checkpoint)
         self.longest_samples = longest_samples(checkpoint)
+
+    @property
+    def batches_at_once(self) -> int:
+        """One for each core that torch may use, up to a few; 1 on other devices."""
+        return cores_at_once(self.device)
 
     @torch.no_grad()  # not inference_mode: people train probes on embeddings
     def score(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
@@ -111,6 +120,11 @@ class LogMel:
         self.sample_rate = self.fbank.config.sample_rate
         self.shortest_samples = self.fbank.shortest_size
         self.longest_samples = round(LOG_MEL_SECONDS * self.sample_rate)
+
+    @property
+    def batches_at_once(self) -> int:
+        """As of `TorchEngine`."""
+        return cores_at_once(self.device)
 
     def score(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """Return `(B, 0)`: it has no classes."""
@@ -149,6 +163,14 @@ def load_embedder(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return TorchEngine(names.untrained(name, []), device, deviation)
+
+
+def cores_at_once(device: torch.device) -> int:
+    """How many batches a device computes best at once."""
+    # Threads do not inherit autocast.
+    if device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        return 1
+    return min(MOST_AT_ONCE, torch.get_num_threads())
 
 
 def longest_frames(checkpoint: Checkpoint) -> int:

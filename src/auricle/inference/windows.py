@@ -9,10 +9,10 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import torch
 from torch import Tensor
@@ -72,7 +72,9 @@ def run(
     """Yield each recording's windows in order, as `(number of the recording, segment)`.
 
     A recording that fails gives its error, after the segments that were there before; the others go
-    on. Recordings are read as they are needed, and no more is held than a few batches.
+    on. Recordings are read as they are needed, and no more is held than a few batches. Several of
+    them are computed at once, on a part of the cores each, where the engine gains by it; which
+    windows are a batch does not depend on that.
 
     Args:
         compute: `engine.score` or `engine.embed`.
@@ -80,18 +82,21 @@ def run(
     """
     entries: deque[_Entry] = deque()  # in order, from the oldest that was not given out on
     waiting: list[_Entry] = []
-    for entry in _entries(engine, recordings, hop):
-        entries.append(entry)
-        if entry.window:
-            waiting.append(entry)
-        if (
-            len(waiting) >= BATCHES_AHEAD * limits.windows
-            or sum(each.size for each in waiting) >= BATCHES_AHEAD * limits.samples
-        ):
-            _run_batch(engine, compute, waiting, limits)
-        yield from _finished(entries)
-    while waiting:
-        _run_batch(engine, compute, waiting, limits)
+    with _Batches(engine, compute) as batches:
+        for entry in _entries(engine, recordings, hop):
+            entries.append(entry)
+            if entry.window:
+                waiting.append(entry)
+            if (
+                len(waiting) >= BATCHES_AHEAD * limits.windows
+                or sum(each.size for each in waiting) >= BATCHES_AHEAD * limits.samples
+            ):
+                batches.compute(_take(waiting, limits), is_alone=not waiting)
+            yield from _finished(entries)
+        while waiting:
+            batches.compute(_take(waiting, limits), is_alone=not waiting)
+            yield from _finished(entries)
+        batches.finish()
         yield from _finished(entries)
 
 
@@ -269,21 +274,81 @@ def _entries(engine: Engine, recordings: Iterable[Recording], hop: int | None) -
             yield _Entry(number, None, outcome=error)
 
 
-def _run_batch(engine: Engine, compute: Compute, waiting: list[_Entry], limits: Limits) -> None:
-    """Compute the oldest window and those most like it in length, and take them from `waiting`."""
-    batch = _choose(waiting, limits)
-    rows = compute(*audio.pad_batch([entry.sound for entry in batch]))
-    for entry, row in zip(batch, rows, strict=True):
-        assert entry.window is not None  # for the type checker
-        start, end = (at / engine.sample_rate for at in (entry.window.start, entry.window.end))
-        entry.outcome = Segment(start, end, row, level(entry.sound))
-        if not row.isfinite().all():
-            entry.outcome = CheckpointError(
-                "the model gives scores that are not numbers. Its weights are damaged, or its "
-                "training diverged."
+class _Batches:
+    """Computes batches: one on all cores that torch may use, several at once on a part of them."""
+
+    def __init__(self, engine: Engine, compute: Compute):
+        self.engine, self.score = engine, compute
+        self.num_threads = engine.batches_at_once
+        self.pool: ThreadPoolExecutor | None = None
+        self.running: set[Future[None]] = set()  # or waiting for a thread, one at most
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.pool is not None:
+            self.pool.shutdown(wait=False, cancel_futures=True)
+
+    def compute(self, batch: list[_Entry], is_alone: bool) -> None:
+        """Compute a batch now, or soon in a thread, unless it `is_alone`: no other is known yet."""
+        if self.num_threads == 1 or (is_alone and not self.running):
+            self._run(batch)
+            return
+        if self.pool is None:
+            self.pool = _pool(self.num_threads)
+        self.running.add(self.pool.submit(self._run, batch))
+        if len(self.running) > self.num_threads:
+            done, self.running = wait(self.running, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+
+    def finish(self) -> None:
+        """Wait for all that was begun."""
+        while self.running:
+            self.running.pop().result()
+
+    def _run(self, batch: list[_Entry]) -> None:
+        rows = self.score(*audio.pad_batch([entry.sound for entry in batch]))
+        for entry, row in zip(batch, rows, strict=True):
+            assert entry.window is not None  # for the type checker
+            window, rate = entry.window, self.engine.sample_rate
+            outcome: Segment | UserError = Segment(
+                window.start / rate, window.end / rate, row, level(entry.sound)
             )
-        entry.window, entry.sound = None, torch.empty(0)  # not needed any more
-    waiting[:] = [entry for entry in waiting if entry.window]
+            if not row.isfinite().all():
+                outcome = CheckpointError(
+                    "the model gives scores that are not numbers. Its weights are damaged, or its "
+                    "training diverged."
+                )
+            entry.window, entry.sound = None, torch.empty(0)  # not needed any more
+            entry.outcome = outcome
+
+
+def _pool(size: int) -> ThreadPoolExecutor:
+    """Threads that have as many cores each as torch may use here, divided by their number."""
+    cores = torch.get_num_threads()
+    begun = threading.Barrier(size + 1)
+
+    def begin() -> None:
+        torch.get_num_threads()  # a thread's first call takes over what was set last, anywhere
+        torch.set_num_threads(cores // size)
+        begun.wait()
+
+    pool = ThreadPoolExecutor(size, initializer=begin)
+    for _ in range(size):
+        pool.submit(int)  # begins a thread
+    begun.wait()
+    torch.set_num_threads(cores)  # nothing new here, but for threads that begin elsewhere
+    return pool
+
+
+def _take(waiting: list[_Entry], limits: Limits) -> list[_Entry]:
+    """Take the oldest window, and those most like it in length, from `waiting`."""
+    batch = _choose(waiting, limits)
+    chosen = set(batch)
+    waiting[:] = [entry for entry in waiting if entry not in chosen]
+    return batch
 
 
 def _choose(waiting: list[_Entry], limits: Limits) -> list[_Entry]:
