@@ -10,6 +10,7 @@ from auricle.features import EfficientATConfig, Fbank, FbankConfig, PaddingConfi
 from auricle.inference import Classifier, TorchEngine, load_embedder, windows
 from auricle.inference.engine import (
     LogMel,
+    OneDnnLinear,
     choose_device,
     cores_at_once,
     longest_samples,
@@ -150,6 +151,26 @@ def test_scores_do_not_depend_on_the_cores(noise):
     finally:
         torch.set_num_threads(cores)
     torch.testing.assert_close(*found, atol=1e-6, rtol=0)
+
+
+def test_linear_layers_give_the_same_by_onednn(noise):
+    settings = {"width": 64, "depth": 2, "num_heads": 2, "max_frames": 200}
+    model = checkpoint.create("ast", settings, FbankConfig(num_mels=32), list("abc"), "sigmoid")
+    names = list(model.model.state_dict())
+    features = model.fbank(noise[None, : 2 * RATE])
+    with torch.no_grad():
+        expected = model.eval().model(*features)
+        with torch.autocast("cpu"):
+            in_bfloat16 = model.model(*features)
+    TorchEngine(model, "cpu")
+    assert list(model.model.state_dict()) == names
+    assert isinstance(model.model.head.linear, OneDnnLinear)
+    with torch.no_grad():
+        torch.testing.assert_close(model.model(*features), expected, atol=1e-6, rtol=1e-6)
+        with torch.autocast("cpu"):
+            assert torch.equal(model.model(*features), in_bfloat16)
+    model.model(*features).sum().backward()  # as before: people go on training what they loaded
+    assert model.model.head.linear.weight.grad is not None
 
 
 # --- devices

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from auricle import features
 from auricle.checkpoint import Checkpoint
@@ -74,6 +75,8 @@ class TorchEngine:
                 f"end and a {checkpoint.config.model} does not."
             )
         self.checkpoint = checkpoint.to(self.device).eval()
+        if self.device.type == "cpu":
+            use_onednn(self.checkpoint.model)
         self.deviation = deviation
         self.labels = checkpoint.labels
         self.thresholds = checkpoint.config.thresholds
@@ -163,6 +166,32 @@ def load_embedder(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return TorchEngine(names.untrained(name, []), device, deviation)
+
+
+class OneDnnLinear(nn.Linear):
+    """A linear layer that oneDNN computes where no gradient is wanted.
+
+    torch leaves float32 to MKL, whose kernels for AVX-512 do not run on AMD's processors: there
+    oneDNN takes less than half the time (`benchmarks/linear.py`).
+    """
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        is_float32 = inputs.dtype == self.weight.dtype == torch.float32
+        is_plain = is_float32 and not torch.is_autocast_enabled("cpu")
+        if torch.is_grad_enabled() or not is_plain or inputs.device.type != "cpu":
+            return F.linear(inputs, self.weight, self.bias)
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(
+            inputs, self.weight, self.bias, "none", [], ""
+        )
+        return product
+
+
+def use_onednn(model: nn.Module) -> None:
+    """Make the linear layers of `model` such; parameters, their names and gradients stay."""
+    if torch.backends.mkldnn.is_available() and torch.backends.mkl.is_available():
+        for layer in model.modules():
+            if type(layer) is nn.Linear:
+                layer.__class__ = OneDnnLinear
 
 
 def cores_at_once(device: torch.device) -> int:
