@@ -1,6 +1,7 @@
 """`auricle predict`: its three outputs, what fails beside what works, and its exit codes."""
 
 import csv
+import gc
 import json
 import os
 import shutil
@@ -321,6 +322,13 @@ def test_a_process_answers_a_name_that_is_no_text(sound, tiny_model, tmp_path):
     assert json.loads(out)["file"] == path
 
 
+def test_imports_are_no_garbage(predict, sound):
+    gc.unfreeze()
+    assert predict(sound("a.wav")).exit_code == 0
+    assert gc.isenabled() and gc.get_freeze_count() > 1000
+    gc.unfreeze()
+
+
 def test_ctrl_c_is_exit_code_130_without_a_traceback(sound, tiny_model):
     process = start(*[sound("a.wav", 5.0)] * 2000, "--model", tiny_model, "--json")
     process.stdout.readline()  # the first answer: it is at work
@@ -378,8 +386,7 @@ def test_channels_that_cancel_are_no_silence(predict, tmp_path):
     assert json.loads(result.stdout)["silence"] is False
     assert result.stderr == (
         f"warning: {tmp_path / 'a.wav'}: has channels that cancel in their mean. Where they do, "
-        "channel 1 is used alone. Choose one, or the mean, with --channel (in Python: "
-        "auricle.audio.Selected(file, channel)).\n"
+        "channel 1 is used alone.\n"
     )
     mixed = predict(tmp_path / "a.wav", "--json", "--channel", "mix")
     assert json.loads(mixed.stdout)["silence"] is True

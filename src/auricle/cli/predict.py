@@ -78,7 +78,7 @@ def predict(  # noqa: PLR0913 - one parameter for each option
         typer.Option(
             "--group",
             help="Give groups of the AudioSet ontology instead of labels, each with the best way "
-            "down to a label.",
+            "down to what was heard.",
         ),
     ] = False,
     labels: LabelsOption = None,
@@ -131,7 +131,8 @@ def predict(  # noqa: PLR0913 - one parameter for each option
             "Leave one of them out."
         )
     selected = _channel_of(channel)
-    from auricle.inference import Classifier, records  # here, so that --help does not wait
+    with output.importing():  # here, so that --help does not wait
+        from auricle.inference import Classifier, records
 
     chosen = records.choose_format(name)
     classifier = Classifier.load(model, device, aggregate or "mean")
@@ -179,7 +180,8 @@ def embed(
       auricle embed dog.wav cat.wav --model runs/pretrained/last --out vectors.npy
     """
     selected = _channel_of(channel)
-    from auricle.inference import load_embedder, vectors  # here, so that --help does not wait
+    with output.importing():  # here, so that --help does not wait
+        from auricle.inference import load_embedder, vectors
 
     vectors.check_kind(out)
     output.check_writable("--out", out)
@@ -194,7 +196,11 @@ def embed(
 
 
 def _channel_of(text: str | None) -> int | Literal["mix"] | None:
-    """What `--channel` names; ConfigError: neither a number from 1 on nor "mix"."""
+    """What `--channel` names.
+
+    Raises:
+        ConfigError: neither a number from 1 on nor "mix".
+    """
     if text is None:
         return None
     if text == "mix":

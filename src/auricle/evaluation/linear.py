@@ -58,7 +58,11 @@ class Standardised:
 
 
 def check_installed() -> None:
-    """Refuse to start what ends in a linear probe (MissingExtraError)."""
+    """Refuse to start what ends in a linear probe.
+
+    Raises:
+        MissingExtraError: scikit-learn is not installed.
+    """
     require("sklearn.linear_model", "train", PURPOSE)
 
 

@@ -21,7 +21,6 @@ from auricle.data import (
     split_name,
 )
 from auricle.features import (
-    CEDFilterbankConfig,
     EfficientATConfig,
     FbankConfig,
     FeatureNoiseConfig,
@@ -145,26 +144,15 @@ class EfficientATFrontEnd(EfficientATConfig, _Statistics):
         return EfficientATConfig(**self.model_dump(exclude={"statistics"}))
 
 
-class CEDFrontEnd(CEDFilterbankConfig, _Statistics):
-    """CED's filterbank, and where its mean and std come from."""
-
-    def fbank(self) -> CEDFilterbankConfig:
-        """The settings of the filterbank alone."""
-        return CEDFilterbankConfig(**self.model_dump(exclude={"statistics"}))
-
-
 FrontEndConfig = Annotated[
-    Annotated[FbankFrontEnd, Tag("fbank")]
-    | Annotated[EfficientATFrontEnd, Tag("efficientat")]
-    | Annotated[CEDFrontEnd, Tag("ced")],
+    Annotated[FbankFrontEnd, Tag("fbank")] | Annotated[EfficientATFrontEnd, Tag("efficientat")],
     discriminated_by_name("fbank"),
 ]
 
 
-FRONT_ENDS: dict[str, type[FbankFrontEnd | EfficientATFrontEnd | CEDFrontEnd]] = {
+FRONT_ENDS: dict[str, type[FbankFrontEnd | EfficientATFrontEnd]] = {
     "fbank": FbankFrontEnd,
     "efficientat": EfficientATFrontEnd,
-    "ced": CEDFrontEnd,
 }
 
 if TYPE_CHECKING:

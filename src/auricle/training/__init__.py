@@ -4,6 +4,7 @@ from auricle.training.distillation import (
     Alignment,
     Distillation,
     DistillationConfig,
+    Scenes,
     Teacher,
     TeacherStatistics,
     start_head,
@@ -24,4 +25,4 @@ from auricle.training.settings import (
     SupervisedConfig,
     TrainingConfig,
 )
-from auricle.training.step import Augmentations, Supervised
+from auricle.training.step import Supervised, Variation
