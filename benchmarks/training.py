@@ -41,10 +41,10 @@ from auricle.features import (
     SpecAugmentConfig,
 )
 from auricle.training import (
+    Augmentations,
     LayerwiseOptimizerConfig,
     Supervised,
     SupervisedConfig,
-    Variation,
     optimizer,
 )
 
@@ -88,7 +88,9 @@ class Ours:
         rates = LayerwiseOptimizerConfig(learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
         config = SupervisedConfig(epochs=1, batch_size=len(paths), loss="ce", optimizer=rates)
         labels = [str(index) for index in range(NUM_CLASSES)]
-        self.step = Supervised(fbank, model, labels, config, variation(fbank)).to(device).train()
+        self.step = (
+            Supervised(fbank, model, labels, config, augmentations(fbank)).to(device).train()
+        )
         self.optimizer = optimizer.build(model, rates)
 
     def read(self) -> data.Batch:
@@ -150,9 +152,9 @@ class Theirs:
         return loss.detach()
 
 
-def variation(fbank: Fbank) -> Variation:
+def augmentations(fbank: Fbank) -> Augmentations:
     """As light as the plain loop: no augmentation, and masks that cost next to nothing."""
-    return Variation(
+    return Augmentations(
         data.Augmentation(data.AugmentationConfig(), SAMPLE_RATE),
         data.Mixup(data.MixupConfig()),
         SpecAugment(SpecAugmentConfig(), fbank.padding_value),

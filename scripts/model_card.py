@@ -1,7 +1,7 @@
 """The card of a model: a Markdown template, with the numbers filled in from the configuration.
 
 A template holds fields in braces: {name}, {summary}, {labels}, {sample_rate}, {window} (seconds
-heard in one piece), {scores} (a table), {speed} (a sentence), {parameters}, {megabytes}, {recipe},
+scored in one piece), {scores} (a table), {speed} (a sentence), {parameters}, {megabytes}, {recipe},
 {seed}, and what `about.training` holds: {command}, {hours}, {hardware}.
 """
 

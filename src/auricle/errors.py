@@ -8,7 +8,8 @@ import difflib
 import importlib
 import reprlib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 
 NAMES_SHOWN = 12  # a longer list of known names hides the message
@@ -86,11 +87,7 @@ def missing_extra(package: str, extra: str, purpose: str) -> MissingExtraError:
 
 
 def require(module: str, extra: str, purpose: str) -> ModuleType:
-    """Import a `module` of an optional package.
-
-    Raises:
-        MissingExtraError: the package is not installed.
-    """
+    """Import a `module` of an optional package; MissingExtraError: the package is not installed."""
     package = module.partition(".")[0]
     try:
         importlib.import_module(package)
@@ -105,6 +102,19 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     spelled = {known_name.casefold(): known_name for known_name in names}
     nearest = difflib.get_close_matches(name.casefold(), spelled, n=1)
     hint = f" Did you mean {spelled[nearest[0]]!r}?" if nearest else ""
-    shown = ", ".join(names[:NAMES_SHOWN])
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return f"unknown {kind} {quoted(name)}.{hint} Known: {shown or 'none'}{more}."
+    return f"unknown {kind} {quoted(name)}.{hint} Known: {listed(names) or 'none'}."
+
+
+def listed(names: Sequence[str], most: int = NAMES_SHOWN, shown: Callable[[str], str] = str) -> str:
+    """The first `most` names, each as `shown` gives it, and how many others: `a, b and 3 more`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(shown, names[:most])) + more
+
+
+@contextmanager
+def refused(kind: type[UserError], what: str, advice: str = "") -> Iterator[None]:
+    """What the system refuses in the block (OSError) becomes an error: `what (reason).advice`."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{what} ({error.strerror}).{advice}") from error

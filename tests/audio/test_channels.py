@@ -33,7 +33,8 @@ def test_channels_that_cancel_give_the_loudest_with_a_warning(sine, encode, shar
     np.testing.assert_allclose(waveform, samples[:, loudest], atol=1e-6)
     assert message == (
         f"a.wav: has channels that cancel in their mean. Where they do, channel {loudest + 1} is "
-        "used alone."
+        "used alone. Choose one, or the mean, with --channel (in Python: "
+        "auricle.audio.Selected(file, channel))."
     )
 
 

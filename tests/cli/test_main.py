@@ -92,6 +92,36 @@ def test_no_command_shows_the_help_and_an_unknown_one_the_nearest():
     assert "Did you mean 'predict'?" in result.stderr
 
 
+COMMANDS = [command.__name__ for command in itertools.chain(*main.PANELS.values())]
+
+
+@pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS)])
+def test_an_unknown_option_is_one_line(words):
+    result = CliRunner().invoke(main.app, [*words, "--hlep", "x"], prog_name="auricle")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: no such option: --hlep")
+    assert result.stderr.endswith(f" See {' '.join(['auricle', *words])} --help.\n")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[name] for name in COMMANDS if name != "models"]
+    + [["predict", "a.wav", "--min-score", "2"], ["predict", "a.wav", "--top", "many"]]
+    + [["predict", "--top"], ["models", "one", "two"], ["embed", "a.wav"]],
+)
+def test_wrong_words_are_one_line(words):
+    result = CliRunner().invoke(main.app, words, prog_name="auricle")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+    assert result.stderr.endswith(" --help.\n")
+
+
+def test_what_is_missing_is_named():
+    result = CliRunner().invoke(main.app, ["embed", "a.wav"], prog_name="auricle")
+    assert result.stderr == "error: missing option '--out'. See auricle embed --help.\n"
+
+
 def test_a_users_error_is_one_line_and_exit_code_2(failing):
     def action() -> None:
         raise ConfigError("x.yaml: this key is required.")

@@ -20,7 +20,7 @@ def test_each_built_in_model_has_size_labels_score_and_speed():
     assert [line.split()[0] for line in lines[::5]] == names.builtin_names()
     assert lines[:4] == [
         "esc10         Names one of ten sounds in a recording.",
-        "  size        2.9 MB, 1.44 M parameters, hears 5.06 s in one piece",
+        "  size        2.9 MB, 1.44 M parameters, scores 5.06 s in one piece",
         "  labels      10: chainsaw; clock_tick; crackling_fire; crying_baby; and 6 more",
         "  score       83.5% accuracy (ESC-10, mean of 5 folds)",
     ]
@@ -50,7 +50,7 @@ def test_what_was_not_recorded_is_said(tiny_model, monkeypatch):
     count = sum(each.numel() for each in checkpoint.load(tiny_model).model.parameters())
     assert run().splitlines() == [
         "tiny",
-        f"  size        0.1 MB, {count / 1e6:.2f} M parameters, hears 2.02 s in one piece",
+        f"  size        0.1 MB, {count / 1e6:.2f} M parameters, scores 2.02 s in one piece",
         "  labels      4: dog; cat; rain; sea",
         "  score       not recorded",
         "  speed       not recorded",

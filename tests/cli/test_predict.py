@@ -386,7 +386,8 @@ def test_channels_that_cancel_are_no_silence(predict, tmp_path):
     assert json.loads(result.stdout)["silence"] is False
     assert result.stderr == (
         f"warning: {tmp_path / 'a.wav'}: has channels that cancel in their mean. Where they do, "
-        "channel 1 is used alone.\n"
+        "channel 1 is used alone. Choose one, or the mean, with --channel (in Python: "
+        "auricle.audio.Selected(file, channel)).\n"
     )
     mixed = predict(tmp_path / "a.wav", "--json", "--channel", "mix")
     assert json.loads(mixed.stdout)["silence"] is True

@@ -108,6 +108,10 @@ FAULTS = {
         "shorter than its header says: 1 of 2 joined streams cannot be read and are left out. Copy "
         "it again to have all of it",
     ),
+    "less than a sample": (
+        lambda path: soundfile.write(path, np.full(1, 0.1), 44_100),
+        "empty: is too short to give one sample at 16000 Hz. Give a longer recording",
+    ),
     "too short": (
         lambda path: soundfile.write(path, np.full(399, 0.1), RATE),
         "shorter than one frame: 399 samples at 16000 Hz; a frame has 400",

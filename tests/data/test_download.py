@@ -11,7 +11,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from auricle.data import download as module
 from auricle.data.download import ARCHIVES, Archive, File, download
 from auricle.data.prepare import DATA_SETS
 from auricle.errors import DataError
@@ -445,10 +444,3 @@ def test_an_unknown_data_set_is_named_with_the_nearest(tmp_path):
         "speech_commands_v1, speech_commands_v1_12, speech_commands_v2, speech_commands_v2_12, "
         "urbansound8k."
     )
-
-
-def test_the_bar_moves_forth_and_back():
-    with module._Bar(desc="toy", total=100, initial=40) as bar:
-        bar.update(20)
-        bar.update(-60)
-    assert bar.bars.tasks[0].completed == 0

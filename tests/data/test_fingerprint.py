@@ -76,3 +76,11 @@ def test_a_start_and_the_members_of_an_average_are_known_too():
 )
 def test_a_provenance_that_does_not_say_it_gives_none(of):
     assert trained_on(of, manifest(range(3))) is None
+    assert len(fingerprints(manifest(range(3)), of)) <= 2  # what is no fingerprint is not kept
+
+
+def test_a_clip_is_known_from_within_its_folder(monkeypatch, tmp_path):
+    (tmp_path / "audio").mkdir()
+    monkeypatch.chdir(tmp_path / "audio")
+    here = Manifest(Path("clips.csv"), [Clip(Path("3.wav"), ("a",))])
+    assert trained_on(provenance(manifest(range(10))), here) == 1

@@ -159,7 +159,10 @@ def test_usual_names_of_splits_are_read_in_any_case(table, split, words):
         make_sound(source.with_name(f"{number}.wav"))
     manifest = read(source)
     assert manifest.splits == [split]
-    assert all(len(manifest.select(word).clips) == len(words) for word in words)
+    for word in words:
+        assert len(manifest.select(word).clips) == len(words)
+        with pytest.raises(DataError, match="no clip has"):
+            manifest.select(not_splits=[word])
 
 
 def test_an_unknown_split_is_named_with_its_line(table):
@@ -189,7 +192,9 @@ def test_folds_may_be_written_as_spreadsheets_do(table, text, fold):
         (["path;labels", 'a.wav;"dog;cat"'], "with values between semicolons"),
         (["path\tlabels", "a.wav\tdog;cat"], "with values between tabs"),
         (["sep=;", "path;labels", 'a.wav;"dog;cat"'], "with values between semicolons"),
+        (['"SEP=;"', "path;labels", 'a.wav;"dog;cat"'], "with values between semicolons"),
         (["labels;path;note", "dog;a.wav;x, y, z"], "with values between semicolons"),
+        (["labels;path;note, a, b, c", "dog;a.wav;x"], "with values between semicolons"),
     ],
 )
 def test_tables_of_spreadsheets_are_read_and_it_is_said(table, tmp_path, lines, message):
@@ -239,6 +244,9 @@ def test_composed_and_decomposed_accents_are_one_label(table):
 def test_decomposed_accents_of_class_folders_are_composed(tmp_path):
     make_sound(tmp_path / "cafe\u0301" / "1.wav")
     assert read(tmp_path).labels == ["caf\u00e9"]
+    make_sound(tmp_path / "caf\u00e9" / "2.wav")
+    with pytest.warns(DataWarning, match="written are one: caf\u00e9"):
+        assert read(tmp_path).labels == ["caf\u00e9"]
 
 
 def test_backslashes_in_paths_are_read_as_slashes_where_such_files_are(tmp_path):
@@ -255,6 +263,8 @@ def test_backslashes_in_paths_are_read_as_slashes_where_such_files_are(tmp_path)
     assert [str(each.message) for each in warned] == [
         f"{source}: paths are written with \\, and read with / in its place."
     ]
+    source.write_text("path,labels\nodd\\name.wav,dog\n")
+    assert len(read(source).clips) == 1  # without a warning
 
 
 def test_a_file_with_two_labels_is_named_with_both_lines(table, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from auricle.data.prepare import parse_columns, prepare
-from auricle.errors import ConfigError, DataError
+from auricle.errors import ConfigError, DataError, DataWarning
 
 needs_pyarrow = pytest.mark.skipif(
     importlib.util.find_spec("pyarrow") is None, reason="pyarrow is not installed"
@@ -163,6 +163,22 @@ def test_the_columns_of_a_table_are_found_by_usual_names(folder):
         ],
         ("columns: path=Filename, labels=Category, split=subset, group=Speaker_ID",),
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("file;label;fold;note\na\\1.wav;cafe\u0301;1.0;x, y\n", "utf-8"),
+        ("sep=;\nfile;label;fold\na\\1.wav;caf\u00e9;1\n", "utf-8"),
+        ("file\tlabel\tfold\na/1.wav\tcafe\u0301\t1.\n", "utf-16"),
+    ],
+)
+def test_a_table_of_a_spreadsheet_is_read_as_a_manifest_is(folder, text, encoding):
+    add(folder, "a/1.wav")
+    table = folder / "clips.csv"
+    table.write_text(text, encoding=encoding)
+    with pytest.warns(DataWarning, match="read as a table"):
+        assert listed("table", table)[0] == ["path,labels,fold", "a/1.wav,caf\u00e9,1"]
 
 
 def test_a_user_may_name_the_columns(folder):

@@ -78,7 +78,8 @@ def test_worst_clips_can_be_listened_to(evaluation, tmp_path):
 
 
 def test_every_name_is_escaped(evaluation, tmp_path):
-    seen = written(evaluation, tmp_path, model="<img src=x>")
+    seen = written(evaluation, tmp_path, model="<img src=x>", trained_on=3)
+    assert seen.cells[seen.cells.index("trained_on") + 1] == "3"
     assert {'me"ow', "<b>bark", "r&b"} < set(seen.cells)
     assert "<script>alert(1) #1?.wav" in seen.cells
     assert len(seen.of("script")) == 1

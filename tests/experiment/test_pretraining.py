@@ -404,7 +404,7 @@ def test_what_comes_out_is_a_start_for_training(sounds, tmp_path):
         (
             {"model": {"name": "mobilenet", "width": 0.1}},
             "model: mobilenet cannot be pretrained: it has no patches that could be hidden from "
-            "it. Use asda, ast or ham_ast.",
+            "it, or no prefix token. Use asda, ast or ham_ast.",
         ),
         (
             {"pretraining": {"objective": {**SELF_DISTILLATION, "mask_ratio": 0.9}}},

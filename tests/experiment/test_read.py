@@ -5,8 +5,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from auricle.config import from_dict
 from auricle.errors import ConfigError, RenamedWarning, UserError
 from auricle.experiment import read_recipe
+from auricle.experiment.read import parse
+from auricle.training.objectives import MaskedReconstructionConfig, SelfDistillationConfig
+
+STORED = sorted((Path(__file__).parents[2] / "docs" / "results").rglob("recipe.yaml"))
 
 GOOD = {
     "data": {"source": "${SOUNDS}/clips.csv", "train_split": "train"},
@@ -47,6 +52,18 @@ def test_a_recipe_is_read_with_overrides_and_variables(folder):
     assert recipe.model.depth == 2
     assert recipe.data.source == f"{folder}/clips.csv"
     assert recipe.training.schedule.warmup_fraction == 0.1
+
+
+@pytest.mark.parametrize("kind", [SelfDistillationConfig, MaskedReconstructionConfig])
+def test_the_former_name_of_an_objectives_share_is_read_with_a_hint(kind):
+    with pytest.warns(RenamedWarning, match="hidden_share is called mask_ratio now; use that"):
+        assert from_dict(kind, {"hidden_share": 0.5}, kind.__name__).mask_ratio == 0.5
+
+
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.parent.name)
+@pytest.mark.filterwarnings("ignore::auricle.errors.RenamedWarning")
+def test_stored_recipes_can_still_be_read(path):
+    assert parse(path).training.epochs > 0
 
 
 def test_former_names_in_a_recipe_are_read_with_a_hint(folder):
@@ -171,7 +188,7 @@ def test_statistics_follow_the_initial_weights_unless_said(folder, words, expect
         ),
         (
             ["model.name=asst"],
-            "model: unknown model 'asst'. Did you mean 'ast'? Known: asda, ast, ham_ast, "
+            "model: unknown model 'asst'. Did you mean 'ast'? Known: asda, ast, ced, ham_ast, "
             "mobilenet, multiscale_ast.",
         ),
         (["model={}"], "model.name: this key is required."),
@@ -268,7 +285,10 @@ def test_a_variable_can_only_be_set_where_a_command_takes_no_settings(folder, mo
 
 
 def test_the_nearest_built_in_recipe_is_offered(folder, monkeypatch):
-    monkeypatch.setattr("auricle.experiment.read.recipe_names", lambda: ["esc50_ast", "esc50_ham"])
+    (folder / "built_in").mkdir()
+    for name in ("esc50_ast", "esc50_ham"):
+        (folder / "built_in" / f"{name}.yaml").touch()
+    monkeypatch.setattr("auricle.experiment.read.BUILTIN", folder / "built_in")
     with pytest.raises(UserError) as caught:
         read_recipe("esc50_asd")
     assert str(caught.value) == (

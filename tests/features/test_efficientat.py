@@ -144,7 +144,7 @@ def test_the_kind_of_filterbank_follows_from_its_name():
         (
             {"name": "efficientatt"},
             "front_end.name: unknown name 'efficientatt'. Did you mean 'efficientat'? Known: "
-            "efficientat, fbank.",
+            "ced, efficientat, fbank.",
         ),
         (
             {"name": "efficientat", "num_mell": 3},

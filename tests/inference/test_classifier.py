@@ -107,14 +107,14 @@ def test_pauses_have_no_part_in_a_recordings_scores(tiny_model, noise, tmp_path,
     path = tmp_path / "pauses.wav"
     soundfile.write(path, with_pauses.numpy(), RATE, subtype="FLOAT")
     segments = list(classifier.segments(path))
-    sounding = torch.stack([each.scores for each in segments if each.level > -70])
+    sounding = torch.stack([each.values for each in segments if each.level > -70])
     assert 3 < len(sounding) < len(segments) / 2
     join = {"mean": lambda rows: rows.mean(dim=0), "max": lambda rows: rows.amax(dim=0)}
     expected = join[aggregation](sounding)
     for found in (
         classifier.score_file(path),
         classifier.score_waveforms([with_pauses])[0],
-        classifier.whole(segments).scores,
+        classifier.whole(segments).values,
     ):
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
@@ -122,7 +122,7 @@ def test_pauses_have_no_part_in_a_recordings_scores(tiny_model, noise, tmp_path,
 def test_a_silent_recording_has_the_scores_of_all_its_windows(classifier, tmp_path):
     path = tmp_path / "zeros.wav"
     soundfile.write(path, np.zeros(7 * RATE), RATE)
-    rows = torch.stack([segment.scores for segment in classifier.segments(path)])
+    rows = torch.stack([segment.values for segment in classifier.segments(path)])
     assert len(rows) > 1
     torch.testing.assert_close(classifier.score_file(path), rows.mean(dim=0), atol=1e-5, rtol=0)
 
@@ -140,7 +140,7 @@ def test_segments_cover_the_recording_in_seconds(classifier, noise_file):
     assert all(
         after.start < before.end for before, after in zip(segments, segments[1:], strict=False)
     )
-    assert {segment.scores.shape for segment in segments} == {(4,)}
+    assert {segment.values.shape for segment in segments} == {(4,)}
 
 
 def test_a_list_is_answered_as_each_of_it_alone(classifier, noise):

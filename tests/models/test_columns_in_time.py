@@ -10,6 +10,7 @@ TRANSFORMER = {**SMALL, "width": 16, "depth": 1, "num_heads": 2, "readout": "pat
 WITH_COLUMNS = {
     "ast": {**TRANSFORMER, "patch": (16, 8), "stride": (8, 4)},
     "asda": {**TRANSFORMER, "patch": (16, 8)},
+    "ced": {**TRANSFORMER, "patch": (16, 8)},
     "ham_ast": {**TRANSFORMER, "patch": (32, 8), "stride": (32, 8), "stem": (4, 8)},
     "mobilenet": {**SMALL, "width": 0.1},
 }

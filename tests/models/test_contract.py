@@ -25,6 +25,7 @@ SMALL = {
         ),
         {**TRANSFORMER, **STRIDE, "differential": {"form": "diff_v2"}},
     ],
+    "ced": [TRANSFORMER],
     "ham_ast": [
         {**TRANSFORMER, **STRIDE, **CONFORMER},
         {**TRANSFORMER, **STRIDE, "conformer": None, "channel_attention": None},
@@ -33,7 +34,7 @@ SMALL = {
     "mobilenet": [{"width": 0.1, "num_mels": 32, "num_classes": 3}],
 }
 CASES = [(name, settings) for name, cases in SMALL.items() for settings in cases]
-DEEPER = [(name, {"depth": 4}) for name in ("ast", "ham_ast")] + [
+DEEPER = [(name, {"depth": 4}) for name in ("ast", "ced", "ham_ast")] + [
     ("multiscale_ast", {"depths": [1, 4]})
 ]
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from auricle import models
-from auricle.training import Supervised, SupervisedConfig, Variation
+from auricle.training import Augmentations, Supervised, SupervisedConfig
 from auricle.training.optimizer import OptimizerConfig, build
 from auricle.training.step import freeze
 
@@ -65,8 +65,8 @@ def test_a_step_in_train_mode_leaves_what_is_frozen_in_eval_mode():
     config = SupervisedConfig(
         epochs=1, batch_size=2, loss="ce", optimizer={"learning_rate": 0.1}, freeze="backbone"
     )
-    variation = Variation(*(nn.Identity() for _ in Variation._fields))
+    augmentations = Augmentations(*(nn.Identity() for _ in range(4)))
     labels = ["dog", "cat"]
-    step = Supervised(nn.Identity(), model, labels, config, variation, {"1.weight", "1.bias"})
+    step = Supervised(nn.Identity(), model, labels, config, augmentations, {"1.weight", "1.bias"})
     step.eval().train()
     assert [part.training for part in model] == [False, True]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from auricle.training import Supervised, SupervisedConfig, Variation
+from auricle.training import Augmentations, Supervised, SupervisedConfig
 from auricle.training.settings import Diverged
 
 LABELS = ["cat", "dog"]
@@ -38,7 +38,7 @@ class Recorded(nn.Module):
     def forward(self, first, *others):
         self.calls.append(self.name)
         changed = first + self.amount
-        return (changed, *others) if self.name in ("augmentation", "mixup") else changed
+        return (changed, *others[:2]) if self.name in ("augmentation", "mixup") else changed
 
 
 def step(calls: list, loss: str = "ce", **settings) -> Supervised:
@@ -46,8 +46,8 @@ def step(calls: list, loss: str = "ce", **settings) -> Supervised:
         epochs=1, batch_size=2, loss=loss, optimizer={"learning_rate": 0.1}, **settings
     )
     names = ("augmentation", "mixup", "masking", "noise")
-    variation = Variation(*(Recorded(calls, name, 1.0) for name in names))
-    return Supervised(Fbank(), Model(), LABELS, config, variation)
+    augmentations = Augmentations(*(Recorded(calls, name, 1.0) for name in names))
+    return Supervised(Fbank(), Model(), LABELS, config, augmentations)
 
 
 BATCH = (torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([2, 2]), torch.eye(2))

@@ -21,6 +21,9 @@ LARGEST = 1e6  # times full scale: 120 dB above it, and far below where squares 
 INTEGER_PEAK = 100.0  # times full scale: no mix of floats reaches it, 16-bit integers nearly always
 
 CANCELLING = 0.01  # power of the mean of channels, as a share of what unrelated ones would give
+TO_CHOOSE = (
+    "Choose one, or the mean, with --channel (in Python: auricle.audio.Selected(file, channel))."
+)
 QUIET = 1e-7  # mean square of a silent channel: -70 dB
 
 
@@ -80,11 +83,11 @@ def louder_channel(samples: NDArray[Any], mean: NDArray[Any]) -> int | None:
     return loudest if powers[loudest] > QUIET else None
 
 
-def warn_cancelling(subject: str, channel: int) -> None:
-    """Warn that channels cancel, and `channel` (an index) stands for them."""
+def warn_cancelling(subject: str, channel: int, remedy: str) -> None:
+    """Warn that channels cancel and `channel` (an index) stands for them; a `remedy` at the end."""
     warnings.warn(
         f"{subject} has channels that cancel in their mean. Where they do, channel {channel + 1} "
-        "is used alone.",
+        f"is used alone. {remedy}",
         AudioWarning,
         stacklevel=2,
     )
@@ -132,7 +135,7 @@ class Downmix:
         if louder is None:
             return mean
         if self.louder is None:
-            warn_cancelling(self.subject, louder)
+            warn_cancelling(self.subject, louder, TO_CHOOSE)
             self.louder = louder
         # Of channels about as loud the same one goes on: they differ in sign.
         if np.square(piece[:, self.louder]).mean() < np.square(piece[:, louder]).mean() / 2:

@@ -18,7 +18,7 @@ from auricle.checkpoint.parts import (
     check_tensors,
 )
 from auricle.config import from_dict, parse_json, to_json
-from auricle.errors import CheckpointError, ConfigError, printable, quoted
+from auricle.errors import CheckpointError, ConfigError, printable, quoted, refused
 
 FORMAT: Literal[1] = 1
 CONFIG_FILE = "config.json"
@@ -141,10 +141,8 @@ def store_description(folder: Path, config: CheckpointConfig, card: str) -> None
 
 
 def _write_config(config: CheckpointConfig, path: Path) -> None:
-    try:
+    with refused(CheckpointError, f"{path}: cannot be written"):
         write_text(path, to_json(config.to_dict(), indent=2) + "\n")
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written ({error.strerror}).") from error
 
 
 def _run_hint(folder: Path) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from auricle.cli.running import check_writable, leave
+from auricle.cli.running import DeviceOption, check_writable, leave
 
 STOPPED = "stopped; the same command goes on from here."
 
@@ -26,7 +26,7 @@ def ablate(  # noqa: PLR0913 - one parameter for each option
     table_only: Annotated[
         bool, typer.Option("--table", help="Train nothing; write the table of what is there.")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Repeat an experiment in several variants, seeds and folds, and compare them.
 
@@ -69,7 +69,7 @@ def tune(
     out: Annotated[
         Path, typer.Option(help="Folder for the trials and the result.", show_default=False)
     ],
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: DeviceOption = "auto",
 ) -> None:
     """Search for the settings of a recipe that validate best.
 

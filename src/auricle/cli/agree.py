@@ -33,9 +33,9 @@ def agree(  # noqa: PLR0913 - one parameter for each option
     device: judging.DeviceOption = "auto",
     batch_size: judging.BatchOption = 32,
 ) -> None:
-    """Compare what two models hear in the same clips, which need no labels.
+    """Compare the outputs of two models for the same clips, which need no labels.
 
-    Each model hears the files at its own sample rate. Prints how often the student's best label is
+    Each model scores the files at its own sample rate. Prints how often the student's best label is
     among the teacher's three best, the student's mAP against the teacher's labels, and how far
     their logits lie apart, and writes agreement.json and agreement.csv. A clip that one of them
     cannot use is reported on stderr and left out for both, and the exit code is then 1.
@@ -70,17 +70,15 @@ def agree(  # noqa: PLR0913 - one parameter for each option
             found = compare_models(pupil, master, manifest, threshold, batch_size, progress)
         judging.report_failures(found.failures)
         asked: dict[str, Any] = {
-            "student": student,
             "teacher": teacher,
             "data": str(data),
             "split": split,
             "fold": fold,
         }
-        agreement_report.write(found, out, asked)
+        agreement_report.write(found, out, {"student": student} | asked)
         agreement_report.print_tables(found, Console())
     typer.echo(f"{out}: agreement.json and agreement.csv")
     if calibrate:
-        del asked["student"]
         chosen_on = asked | {"threshold": threshold, "clips": len(found.clips)}
         judging.store_thresholds(student, found.numbers["classes"], chosen_on)
     if found.failures:

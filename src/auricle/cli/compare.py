@@ -38,18 +38,16 @@ def compare(
     """
 
     from auricle.config import to_json
-    from auricle.errors import DataError
+    from auricle.errors import DataError, refused
     from auricle.evaluation import compare as compare_evaluations
 
     comparison = compare_evaluations(_folders(a), _folders(b))
     typer.echo("\n".join(_lines(a, b, comparison)))
     if out is not None:
         record = {"a": a, "b": b} | asdict(comparison)
-        try:
+        with refused(DataError, f"{out}: cannot be written to"):
             out.mkdir(parents=True, exist_ok=True)
             (out / COMPARISON_FILE).write_text(to_json(record, indent=2) + "\n", "utf-8")
-        except OSError as error:
-            raise DataError(f"{out}: cannot be written to ({error.strerror}).") from error
 
 
 def _folders(words: str) -> list[Path]:

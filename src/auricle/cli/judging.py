@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from auricle.cli import output
-from auricle.errors import NAMES_SHOWN, ConfigError
+from auricle.errors import ConfigError, listed
 from auricle.progress import MinuteLines
 
 if TYPE_CHECKING:
@@ -86,11 +86,7 @@ def finish(evaluation: "Evaluation", out: Path, asked: dict[str, Any]) -> None:
 
 
 def check_clips_are_named(split: str | None, fold: int | None) -> None:
-    """Refuse to choose thresholds on whatever a manifest holds.
-
-    Raises:
-        ConfigError: neither a split nor a fold is named.
-    """
+    """Refuse to choose thresholds on whatever a manifest holds (ConfigError)."""
     if split is None and fold is None:
         raise ConfigError(
             "--calibrate chooses thresholds on the clips that are scored. Say which with --split "
@@ -120,11 +116,9 @@ def _describe_thresholds(classes: list[dict[str, Any]]) -> str:
     stored = f"thresholds of {len(classes)} classes stored"
     if not shared:
         return stored
-    names = ", ".join(row["label"] for row in shared[:NAMES_SHOWN])
-    more = f" and {len(shared) - NAMES_SHOWN} more" if len(shared) > NAMES_SHOWN else ""
     common = shared[0]["threshold"]
     value = "0.5, as these clips cannot decide" if common is None else f"{common:.3f}"
     return (
         f"{stored}; {len(shared)} of fewer than {FEWEST_POSITIVES} clips, or of all, share one "
-        f"({value}): {names}{more}"
+        f"({value}): {listed([row['label'] for row in shared])}"
     )

@@ -9,7 +9,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -48,25 +48,46 @@ OF_THE_SYSTEM = frozenset(
 OUTPUT_FAILED = 1  # exit code, as for a reader that left
 
 
+# The base of what typer raises for wrong words on the command line; its module is not public.
+UsageError: Any = typer.BadParameter.__mro__[1]
+
+
 class ReportingGroup(TyperGroup):
     """Runs a command and puts what the user should know on stderr, one line each."""
 
-    def invoke(self, ctx: Any) -> Any:
+    def main(self, *args: Any, **settings: Any) -> NoReturn:
         """Run the command; `error: ...` and exit code 2 for what the user can mend."""
+        settings["standalone_mode"] = False  # else typer shows errors itself, in a box
         with warnings.catch_warnings():
             for category in SHOWN_WARNINGS:
                 warnings.simplefilter("always", category)
             warnings.showwarning = _show_warning
             try:
-                return super().invoke(ctx)
+                sys.exit(super().main(*args, **settings) or 0)
+            except UsageError as error:
+                _fail(_one_line(error))
             except UserError as error:
-                typer.echo(f"error: {error}", err=True)
-                raise typer.Exit(2) from error
+                _fail(str(error))
             except OSError as error:
                 if error.filename is None or error.errno not in OF_THE_SYSTEM:
                     raise
-                typer.echo(f"error: {printable(str(error.filename))}: {error.strerror}.", err=True)
-                raise typer.Exit(2) from error
+                _fail(f"{error.filename}: {error.strerror}.")
+
+
+def _fail(message: str) -> NoReturn:
+    if message:
+        typer.echo(f"error: {printable(message)}", err=True)
+    sys.exit(2)
+
+
+def _one_line(error: Any) -> str:
+    """What is wrong with the command line, and whose --help to read; nothing where that came."""
+    text = " ".join(error.format_message().split())
+    if not text:  # of a command without arguments the help was printed
+        return ""
+    end = "" if text[-1] in ".?" else "."
+    command = f"{error.ctx.command_path} " if error.ctx else ""
+    return f"{text[0].lower()}{text[1:]}{end} See {command}--help."
 
 
 class OutputError(Exception):

@@ -90,7 +90,7 @@ def convert(
         int | None, typer.Option(min=1, help="Longest clip in frames, if they do not show it.")
     ] = None,
 ) -> None:
-    """Read an AST, an EfficientAT MobileNet, an EAT or ASDA, or a DeiT, ViT or DINOv2.
+    """Read an AST, an EfficientAT MobileNet, an EAT, ASDA or CED, or a DeiT, ViT or DINOv2.
 
     Only tensors are read: nothing in a .pth or .pt file is run. An image model, or one that was
     pretrained without labels, becomes a start for training (auricle train --from OUT).
@@ -153,7 +153,7 @@ def average(
 def _row_lines(row: dict[str, Any]) -> list[str]:
     size = f"{row['megabytes']:.1f} MB, {row['parameters'] / 1e6:.2f} M parameters"
     facts = {
-        "size": f"{size}, hears {row['seconds']:g} s in one piece",
+        "size": f"{size}, scores {row['seconds']:g} s in one piece",
         "labels": _shorten(row["labels"], NAMES_SHOWN),
         "score": _score(row["scores"]),
         "speed": _speed(row["speed"]),
@@ -181,6 +181,7 @@ def _speed(speed: dict[str, Any] | None) -> str:
 
 def _fact_lines(facts: dict[str, Any]) -> list[str]:
     clip = f"one clip of {facts['seconds']:.2f} s ({facts['frames']} frames)"
+    lambdas = ", ".join(f"{number:.2f}" for number in facts["learned_lambdas"])  # block by block
     return [
         f"{facts['name']}: {facts['model']}",
         *_aligned(
@@ -193,18 +194,12 @@ def _fact_lines(facts: dict[str, Any]) -> list[str]:
             }
         ),
         *_aligned({f"  {name}": f"{count:,}" for name, count in facts["parameters_of"].items()}),
-        *_lambdas(facts["learned_lambdas"]),
+        *(_aligned({"learned lambda": lambdas}) if lambdas else []),
         *_section("settings", facts["settings"]),
         *_section("front end", facts["front_end"]),
         *_section("metrics", facts["metrics"]),
         *_section("provenance", facts["provenance"]),
     ]
-
-
-def _lambdas(learned: list[float]) -> list[str]:
-    """Of each block with differential attention that learned its own."""
-    numbers = ", ".join(f"{number:.2f}" for number in learned)
-    return _aligned({"learned lambda": numbers}) if learned else []
 
 
 def _section(title: str, values: dict[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from auricle.errors import ConfigError, UserError, printable
+from auricle.errors import ConfigError, UserError, printable, refused
 
 if TYPE_CHECKING:
     from auricle.audio import Channel
@@ -92,22 +92,14 @@ def find_sounds(files: list[Path], failures: Failures) -> list[Path]:
 
 
 def check_writable(option: str, path: Path) -> None:
-    """Refuse a file that cannot be written before any sound is opened; make its folder.
-
-    Raises:
-        ConfigError: it cannot.
-    """
+    """Refuse (ConfigError) a file that cannot be written, before any sound; make its folder."""
     trial = path.with_name(f".{path.name}.trial")
-    try:
+    with refused(ConfigError, f"{option} {path}: cannot be written", " Name another place."):
         path.parent.mkdir(parents=True, exist_ok=True)
         trial.touch()
         trial.unlink()
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    except OSError as error:
-        raise ConfigError(
-            f"{option} {path}: cannot be written ({error.strerror}). Name another place."
-        ) from error
 
 
 def segments(

@@ -78,7 +78,7 @@ def predict(  # noqa: PLR0913 - one parameter for each option
         typer.Option(
             "--group",
             help="Give groups of the AudioSet ontology instead of labels, each with the best way "
-            "down to what was heard.",
+            "down to a label.",
         ),
     ] = False,
     labels: LabelsOption = None,
@@ -196,11 +196,7 @@ def embed(
 
 
 def _channel_of(text: str | None) -> int | Literal["mix"] | None:
-    """What `--channel` names.
-
-    Raises:
-        ConfigError: neither a number from 1 on nor "mix".
-    """
+    """What `--channel` names; ConfigError: neither a number from 1 on nor "mix"."""
     if text is None:
         return None
     if text == "mix":

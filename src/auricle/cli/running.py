@@ -17,6 +17,17 @@ RECIPE_FILE = "recipe.yaml"  # in the folder of a run
 INTERRUPTED = 130  # exit code of a shell after Ctrl-C
 TERMINATED = 143  # and after SIGTERM
 
+
+def recipe(which: str = "") -> Any:
+    """The argument that names a recipe, and settings of it; `which` recipes, for its help."""
+    return typer.Argument(
+        metavar="[RECIPE] [KEY=VALUE]...",
+        help=f"Recipe file or name of a built-in recipe {which}".rstrip()
+        + ", and settings that replace its own; with --resume, the folder of a run.",
+        show_default=False,
+    )
+
+
 SoundsOption = Annotated[
     Path | None,
     typer.Option(

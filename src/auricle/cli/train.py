@@ -15,15 +15,7 @@ if TYPE_CHECKING:
 
 
 def train(  # noqa: PLR0913 - one parameter for each option
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[RECIPE] [KEY=VALUE]...",
-            help="Recipe file or name of a built-in recipe, and settings that replace its own; "
-            "with --resume, the folder of a run.",
-            show_default=False,
-        ),
-    ] = None,
+    words: Annotated[list[str] | None, running.recipe()] = None,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -75,15 +67,7 @@ def train(  # noqa: PLR0913 - one parameter for each option
 
 
 def distill(  # noqa: PLR0913 - one parameter for each option
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[RECIPE] [KEY=VALUE]...",
-            help="Recipe file or name of a built-in recipe with a section `distillation`, and "
-            "settings that replace its own; with --resume, the folder of a run.",
-            show_default=False,
-        ),
-    ] = None,
+    words: Annotated[list[str] | None, running.recipe("with a section `distillation`")] = None,
     teacher: Annotated[
         str | None,
         typer.Option(help="Model that teaches: built-in name, checkpoint folder, or hub id."),
@@ -97,10 +81,10 @@ def distill(  # noqa: PLR0913 - one parameter for each option
     nodes: running.NodesOption = 1,
     save_every: running.SaveEveryOption = running.SAVE_EVERY,
 ) -> None:
-    """Train a model to hear what a teacher hears.
+    """Train a model to reproduce the outputs of a teacher.
 
-    Both hear the same augmented and mixed sounds, each at its own sample rate. The student has the
-    teacher's labels and needs none of its own.
+    Both receive the same augmented and mixed sounds, each at its own sample rate. The student has
+    the teacher's labels and needs none of its own.
 
     Examples:
 
@@ -110,30 +94,13 @@ def distill(  # noqa: PLR0913 - one parameter for each option
 
       auricle distill --resume runs/tagger
     """
-    words, out = running.of_run(words or [], out, overwrite, resume)
-    if not words:
-        raise ConfigError("give a recipe. See auricle distill --help.")
-    from auricle import experiment  # here, so that --help does not wait for torch
-    from auricle.training import Machine
-
-    running.check_writable(out)
     given = [f"distillation.teacher={teacher}"] if teacher is not None else []
-    prepared = _read_for("distill", words, data, given)
-    folder = out or experiment.new_folder(prepared.recipe.name)
-    machine = Machine(device, devices, nodes, "auto", save_every)
-    running.show(running.run(prepared, folder, overwrite, resume, machine))
+    machine = (device, devices, nodes, "auto", save_every)
+    _learn("distill", words or [], data, (out, overwrite, resume), machine, given)
 
 
 def pretrain(  # noqa: PLR0913 - one parameter for each option
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[RECIPE] [KEY=VALUE]...",
-            help="Recipe file or name of a built-in recipe with a section `pretraining`, and "
-            "settings that replace its own; with --resume, the folder of a run.",
-            show_default=False,
-        ),
-    ] = None,
+    words: Annotated[list[str] | None, running.recipe("with a section `pretraining`")] = None,
     data: running.SoundsOption = None,
     out: running.OutOption = None,
     overwrite: running.OverwriteOption = False,
@@ -156,17 +123,34 @@ def pretrain(  # noqa: PLR0913 - one parameter for each option
 
       auricle probe runs/start/last --data esc10.csv --out probe
     """
-    words, out = running.of_run(words or [], out, overwrite, resume)
+    machine = (device, devices, nodes, strategy, save_every)
+    _learn("pretrain", words or [], data, (out, overwrite, resume), machine)
+
+
+def _learn(  # noqa: PLR0913 - the options that both commands have
+    command: Literal["distill", "pretrain"],
+    words: list[str],
+    data: Path | None,
+    run: tuple[Path | None, bool, bool],
+    machine: tuple[str, int, int, str, float],
+    given: Sequence[str] = (),
+) -> None:
+    """Run the recipe that `words` names, with the settings `given` and its own; for `data`."""
+    out, overwrite, resume = run
+    words, out = running.of_run(words, out, overwrite, resume)
     if not words:
-        raise ConfigError("give a recipe. See auricle pretrain --help.")
+        raise ConfigError(f"give a recipe. See auricle {command} --help.")
     from auricle import experiment  # here, so that --help does not wait for torch
     from auricle.training import Machine
 
     running.check_writable(out)
-    prepared = _read_for("pretrain", words, data)
+    overrides = [*given, *words[1:]]
+    if data is None:
+        prepared = experiment.read_recipe(words[0], overrides, command)
+    else:
+        prepared = experiment.recipe_for_sounds(words[0], data, overrides, command)
     folder = out or experiment.new_folder(prepared.recipe.name)
-    machine = Machine(device, devices, nodes, strategy, save_every)
-    running.show(running.run(prepared, folder, overwrite, resume, machine))
+    running.show(running.run(prepared, folder, overwrite, resume, Machine(*machine)))
 
 
 def _prepared(words: list[str], data: Path | None, start: str | None) -> "Prepared":
@@ -219,23 +203,3 @@ def _summary_text(summary: dict[str, Any], folder: Path) -> str:
             lines[metric] = f"{found['mean']:.4f}{spread}"
     lines["folder"] = folder
     return "\n".join(f"{name:12} {text}" for name, text in lines.items())
-
-
-def _read_for(
-    command: Literal["distill", "pretrain"],
-    words: list[str],
-    data: Path | None,
-    given: Sequence[str] = (),
-) -> "Prepared":
-    """The recipe that `words` names, with the settings `given` and its own; for the sounds `data`.
-
-    Raises:
-        ConfigError: it is for another command; the data are not read then.
-        UserError: it cannot be used.
-    """
-    from auricle import experiment  # here, so that --help does not wait for torch
-
-    overrides = [*given, *words[1:]]
-    if data is None:
-        return experiment.read_recipe(words[0], overrides, command)
-    return experiment.recipe_for_sounds(words[0], data, overrides, command)

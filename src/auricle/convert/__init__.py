@@ -8,7 +8,7 @@ from typing import Literal
 from auricle import checkpoint as checkpoints
 from auricle.atomic import file_beside
 from auricle.checkpoint import Checkpoint
-from auricle.convert import authors, eat, efficientat, huggingface, vision
+from auricle.convert import authors, ced, eat, efficientat, huggingface, vision
 from auricle.convert.source import TENSOR_FILES, Options, Source, open_source, read_json
 from auricle.errors import CheckpointError
 
@@ -19,6 +19,7 @@ READERS = (
     authors,
     efficientat,
     eat,
+    ced,
     vision,
 )  # the first to which the names are known reads a source
 
@@ -95,7 +96,9 @@ WRITERS: dict[str, Callable[[Checkpoint, Path], list[str]]] = {
 
 
 def _unknown(source: Source) -> CheckpointError:
-    known = "an AST of its authors or of Hugging Face, EfficientAT, EAT, ASDA, DeiT, ViT or DINOv2"
+    known = (
+        "an AST of its authors or of Hugging Face, EfficientAT, EAT, ASDA, CED, DeiT, ViT or DINOv2"
+    )
     if source.config is not None:
         content = f"a model of type {source.config.get('model_type')!r}"
     else:

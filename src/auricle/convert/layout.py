@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from auricle.errors import CheckpointError
+from auricle.errors import CheckpointError, listed
 
 NAMES_SHOWN = 6  # of each kind, in an error
 TIMM_PARTS = {  # the parts of a block in timm, which DeiT, ViT and with them the authors' AST use
@@ -130,11 +130,6 @@ def check(tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size], pat
         "Left over": [name for name in tensors if name not in expected],
         "Mis-shaped": wrong_shape,
     }
-    parts = [f"{kind}: {_shown(names)}." for kind, names in findings.items() if names]
+    parts = [f"{kind}: {listed(names, NAMES_SHOWN)}." for kind, names in findings.items() if names]
     if parts:
         raise CheckpointError(f"{path}: the tensors are not those of this model. {' '.join(parts)}")
-
-
-def _shown(names: list[str]) -> str:
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return ", ".join(names[:NAMES_SHOWN]) + more

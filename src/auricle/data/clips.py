@@ -25,7 +25,7 @@ from auricle.data.columns import (
     Texts,
     TextsBuilder,
 )
-from auricle.errors import AudioError
+from auricle.errors import AudioError, refused
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,12 @@ class Clip:
         """
         if self.span is None:
             return self.path
-        try:
-            with self.span.shard.open("rb", buffering=0) as shard:
-                if shard.seek(0, io.SEEK_END) < self.span.offset + self.span.size:
-                    raise AudioError(f"{self.path}: the shard is cut short. Copy it again.")
-                shard.seek(self.span.offset)
-                content = shard.read(self.span.size)
-        except OSError as error:
-            raise AudioError(f"{self.span.shard}: cannot be read ({error.strerror}).") from error
+        place = self.span.shard
+        with refused(AudioError, f"{place}: cannot be read"), place.open("rb", 0) as shard:
+            if shard.seek(0, io.SEEK_END) < self.span.offset + self.span.size:
+                raise AudioError(f"{self.path}: the shard is cut short. Copy it again.")
+            shard.seek(self.span.offset)
+            content = shard.read(self.span.size)
         named = io.BytesIO(content)
         named.name = str(self.path)  # for messages
         return named

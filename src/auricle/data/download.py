@@ -15,15 +15,12 @@ that every zip and gzip carries is checked, by unpacking.
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 from urllib.parse import urlsplit
 
 from huggingface_hub.file_download import http_get
-from rich import progress
-from rich.console import Console
 
 from auricle.data.unpack import unpack
-from auricle.errors import DataError, unknown_name
+from auricle.errors import DataError, refused, unknown_name
 
 ARCHIVES_FOLDER = ".archives"
 NOT_SATISFIABLE = 416  # HTTP: the wanted range begins at the end of the file or beyond
@@ -162,10 +159,8 @@ def _obtain(archive: Archive, folder: Path) -> None:
     done = archives / f"{archive.files[-1].name}.unpacked"
     if done.exists():
         return
-    try:
+    with refused(DataError, f"{archives}: cannot be written to"):
         archives.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{archives}: cannot be written to ({error.strerror}).") from error
     paths = [_fetch(file, archives) for file in archive.files]
     unpack(paths, folder / archive.into)
     done.touch()
@@ -192,7 +187,7 @@ def _continue(url: str, part: Path) -> None:
     try:
         with part.open("ab") as target:
             headers = {"Accept-Encoding": "identity"}  # the bytes as they are stored
-            http_get(url, target, resume_size=start, headers=headers, tqdm_class=_Bar)
+            http_get(url, target, resume_size=start, headers=headers)
     except Exception as error:  # the library's network errors have no class in common
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status == NOT_SATISFIABLE and start:
@@ -236,30 +231,3 @@ def _checksum(path: Path, like: str) -> str:
     method = like.partition(":")[0]
     with path.open("rb") as content:
         return f"{method}:{hashlib.file_digest(content, method).hexdigest()}"
-
-
-class _Bar:
-    """A progress bar on stderr, as `http_get` wants one."""
-
-    def __init__(self, *, desc: str, total: int | None, initial: int, **_: Any):
-        columns = (
-            progress.TextColumn("{task.description}"),
-            progress.BarColumn(),
-            progress.DownloadColumn(),
-            progress.TransferSpeedColumn(),
-            progress.TimeRemainingColumn(),
-        )
-        console = Console(stderr=True)
-        self.bars = progress.Progress(*columns, console=console, disable=not console.is_terminal)
-        self.bars.add_task(desc, total=total, completed=initial)
-
-    def update(self, number: int) -> None:
-        """Move by `number` bytes, back for a negative one."""
-        self.bars.advance(self.bars.task_ids[0], number)
-
-    def __enter__(self) -> "_Bar":
-        self.bars.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bars.stop()

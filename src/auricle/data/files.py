@@ -13,7 +13,7 @@ from auricle.config import parse_json
 from auricle.data.clips import Clip, Clips
 from auricle.data.columns import NOTHING, CodedBuilder, Integers
 from auricle.data.soft_targets import check_rows
-from auricle.errors import DataError
+from auricle.errors import DataError, refused
 
 SHARD_INDEX = "shards.json"  # in a folder of shards; written last
 SHARD_MANIFEST = "manifest.csv"  # beside it
@@ -81,23 +81,15 @@ def _files_in(folder: str) -> set[str]:
 
 
 def _check_shards(shards: Iterable[Path]) -> None:
-    """Make sure that every shard is there, of the size in the index of its folder.
-
-    Raises:
-        DataError: naming the shard and what to do.
-    """
+    """Make sure that every shard is there, of the size in the index of its folder (DataError)."""
     indices: dict[Path, dict[str, int]] = {}
     for shard in shards:
         index = shard.parent / SHARD_INDEX
         if index not in indices:
             indices[index] = _read_index(index)
         expected = indices[index].get(shard.name)
-        try:
+        with refused(DataError, f"{shard}: cannot be read", " Copy it again."):
             size = shard.stat().st_size
-        except OSError as error:
-            raise DataError(
-                f"{shard}: cannot be read ({error.strerror}). Copy it again."
-            ) from error
         if size != expected:
             raise DataError(
                 f"{shard}: has {size} bytes, {expected or 'none'} by {index}: it is cut short or "
@@ -107,19 +99,14 @@ def _check_shards(shards: Iterable[Path]) -> None:
 
 def _read_index(index: Path) -> dict[str, int]:
     try:
-        return dict(parse_json(index.read_bytes())["shards"])
-    except OSError as error:
-        raise DataError(f"{index}: cannot be read ({error.strerror}). Copy it again.") from error
+        with refused(DataError, f"{index}: cannot be read", " Copy it again."):
+            return dict(parse_json(index.read_bytes())["shards"])
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{index}: not an index of shards. Copy it again.") from error
 
 
 def check_no_shards(folder: Path, paths: Iterable[Path]) -> None:
-    """Refuse a folder with shards and no index: packing them was not finished.
-
-    Raises:
-        DataError: saying so.
-    """
+    """Refuse a folder with shards and no index: packing them was not finished (DataError)."""
     if any(path.suffix == SHARD_SUFFIX for path in paths):
         raise DataError(
             f"{folder}: holds shards, but no {SHARD_INDEX}: packing or copying them was not "

@@ -43,7 +43,7 @@ from auricle.data.reading import (
 )
 from auricle.data.soft_targets import open_soft_targets
 from auricle.data.table import PARQUET_SUFFIXES, read_columns, read_parquet, write_rows
-from auricle.errors import DataError, unknown_name
+from auricle.errors import DataError, refused, unknown_name
 
 PATH = "path"
 REQUIRED = (PATH, "labels")
@@ -281,10 +281,8 @@ def _resolved(folder: Path) -> Path:
 def _read_folder(source: Path, labelled: bool) -> Clips:
     if os.path.isfile(source / SHARD_INDEX):
         return _read_file(source / SHARD_MANIFEST, labelled)
-    try:
+    with refused(DataError, f"{source}: cannot be read"):
         visible = sorted(path for path in source.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        raise DataError(f"{source}: cannot be read ({error.strerror}).") from error
     check_no_shards(source, visible)
     if not labelled:
         sounds = audio.find_sounds([source], warn_skipped=True)

@@ -48,11 +48,7 @@ def clips_of(source: Path, word: str, pieces: Iterable[Piece]) -> Clips:
 
 
 def check_targets(clips: Clips) -> None:
-    """Refuse a clip that has neither labels nor soft targets.
-
-    Raises:
-        DataError: naming the line.
-    """
+    """Refuse a clip that has neither labels nor soft targets (DataError)."""
     columns = clips.columns
     unlabelled = columns.labels.codes == columns.labels.code_of(())
     bare = np.flatnonzero(unlabelled & (columns.soft_files.codes == NOTHING))

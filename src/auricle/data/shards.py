@@ -15,7 +15,7 @@ import io
 import tarfile
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, count, islice
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from auricle.data.clips import Clip, Span
 from auricle.data.files import SHARD_INDEX, SHARD_MANIFEST, SHARD_SUFFIX
 from auricle.data.manifest import COLUMNS, Manifest, to_row
 from auricle.data.table import read_columns, write_rows
-from auricle.errors import AudioError, DataError, DataWarning
+from auricle.errors import AudioError, DataError, DataWarning, refused
 
 COMPRESSED = {"FLAC": "flac", "OGG": "ogg", "MP3": "mp3"}  # container: suffix
 FAULTS_SHOWN = 3  # in the warning
@@ -87,16 +87,16 @@ class _Sample:
     content: bytes
 
 
+@dataclass
 class _Packing:
     """Packs while its rows are read, so that no list of all clips is held."""
 
-    def __init__(self, manifest: Manifest, folder: Path, sample_rate: int, clips_per_shard: int):
-        self.manifest = manifest
-        self.folder = folder
-        self.sample_rate = sample_rate
-        self.clips_per_shard = clips_per_shard
-        self.shards: list[Path] = []
-        self.faults: list[str] = []
+    manifest: Manifest
+    folder: Path
+    sample_rate: int
+    clips_per_shard: int
+    shards: list[Path] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
 
     def rows(self) -> Iterator[dict[str, str]]:
         """A row of the shards' manifest for each clip that was packed."""
@@ -119,25 +119,23 @@ class _Packing:
     def _write(self, shard: Path, samples: Iterator[_Sample], keys: Iterator[str]) -> list[Clip]:
         """Write one shard beside its place, then move it there; its clips with their places."""
         names: dict[str, Clip] = {}
-        try:
-            with file_beside(shard) as part:
-                with tarfile.open(part, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-                    for sample, key in zip(samples, keys, strict=False):
-                        name = f"{key}.{sample.suffix}"
-                        names[name] = sample.clip
-                        _add(tar, name, sample.content)
-                        _add(tar, f"{key}.json", self._description(sample.clip))
-                with tarfile.open(part) as tar:
-                    return [
-                        self._packed(names[member.name], shard, member)
-                        for member in tar
-                        if member.name in names
-                    ]
-        except OSError as error:
-            raise DataError(
-                f"{shard}: cannot be written ({error.strerror}). Its shards were taken away again; "
-                "free some space or choose another folder, and pack once more."
-            ) from error
+        advice = (
+            " Its shards were taken away again; free some space or choose another folder, and pack "
+            "once more."
+        )
+        with refused(DataError, f"{shard}: cannot be written", advice), file_beside(shard) as part:
+            with tarfile.open(part, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+                for sample, key in zip(samples, keys, strict=False):
+                    name = f"{key}.{sample.suffix}"
+                    names[name] = sample.clip
+                    _add(tar, name, sample.content)
+                    _add(tar, f"{key}.json", self._description(sample.clip))
+            with tarfile.open(part) as tar:
+                return [
+                    self._packed(names[member.name], shard, member)
+                    for member in tar
+                    if member.name in names
+                ]
 
     def _packed(self, clip: Clip, shard: Path, member: tarfile.TarInfo) -> Clip:
         span = Span(shard, member.offset_data, member.size)
@@ -156,11 +154,7 @@ class _Packing:
 
 
 def encoded(clip: Clip, sample_rate: int) -> tuple[str, bytes]:
-    """Suffix and bytes of the clip's sound as it is packed.
-
-    Raises:
-        AudioError: it cannot be read.
-    """
+    """Suffix and bytes of the clip's sound as it is packed; AudioError: it cannot be read."""
     sound = clip.sound()
     info = audio.probe(sound)
     suffix = COMPRESSED.get(info.format.partition(" ")[0])
@@ -180,24 +174,17 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 def _write_index(path: Path, shards: list[Path], sample_rate: int) -> None:
     sizes = {shard.name: shard.stat().st_size for shard in shards}
-    try:
+    with refused(DataError, f"{path}: cannot be written"):
         write_text(path, to_json({"sample_rate": sample_rate, "shards": sizes}, indent=1))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}).") from error
 
 
 def _check_free(folder: Path) -> None:
-    try:
+    with refused(DataError, f"{folder}: cannot be written to"):
         folder.mkdir(parents=True, exist_ok=True)
-        taken = [path.name for path in folder.iterdir() if _is_ours(path)]
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written to ({error.strerror}).") from error
+        names = [path.name for path in folder.iterdir()]
+    taken = [n for n in names if n.endswith(SHARD_SUFFIX) or n in (SHARD_MANIFEST, SHARD_INDEX)]
     if taken:
         raise DataError(
             f"{folder}: holds {min(taken)} already, which packing would write over or mix with. "
             "Choose another folder, or delete the shards there."
         )
-
-
-def _is_ours(path: Path) -> bool:
-    return path.suffix == SHARD_SUFFIX or path.name in (SHARD_MANIFEST, SHARD_INDEX)

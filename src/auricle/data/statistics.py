@@ -17,7 +17,7 @@ from auricle.config import parse_json, to_json, with_present_names
 from auricle.data.clips import Clip
 from auricle.data.manifest import Manifest
 from auricle.data.reading import split_name
-from auricle.errors import AudioError, DataError
+from auricle.errors import AudioError, DataError, refused
 from auricle.features import Filterbank, FilterbankConfig, Statistics
 from auricle.progress import counted
 
@@ -104,16 +104,10 @@ def digest(manifest: Path) -> str:
 
 
 def write_statistics(statistics: StoredStatistics, manifest: Path) -> None:
-    """Write the statistics beside `manifest`.
-
-    Raises:
-        DataError: the folder cannot be written to.
-    """
+    """Write the statistics beside `manifest`; DataError: the folder cannot be written to."""
     path = statistics_file(manifest)
-    try:
+    with refused(DataError, f"{path}: cannot be written"):
         path.write_text(to_json(asdict(statistics), indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}).") from error
 
 
 def find_statistics(

@@ -9,14 +9,14 @@ pyarrow, an optional package.
 import csv
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from auricle.atomic import file_beside
-from auricle.errors import DataError, DataWarning, require
+from auricle.errors import DataError, DataWarning, refused, require
 
 Row = tuple[int, dict[str, str]]  # line number in the file, values by column
 Piece = tuple[Sequence[int], dict[str, Sequence[Any]]]  # line numbers, values by column
@@ -85,7 +85,7 @@ def read_parquet(path: Path, required: Sequence[str], known: Sequence[str]) -> I
     parquet = require("pyarrow.parquet", "train", "reading a Parquet manifest")
     first = 1
     try:
-        with path.open("rb") as stream, parquet.ParquetFile(stream) as file:
+        with _reading(path), path.open("rb") as stream, parquet.ParquetFile(stream) as file:
             names = file.schema_arrow.names
             _check_present(path, names, required, "It has")
             used = [name for name in known if name in names]
@@ -95,8 +95,6 @@ def read_parquet(path: Path, required: Sequence[str], known: Sequence[str]) -> I
                     {name: [_text(value) for value in batch[name].to_pylist()] for name in used},
                 )
                 first += len(batch)
-    except OSError as error:
-        raise _unreadable(path, error) from error
     except ValueError as error:  # pyarrow's own error is one
         raise DataError(f"{path}: not a Parquet file, or a damaged one. Copy it again.") from error
 
@@ -126,11 +124,12 @@ class _Dialect:
 @contextmanager
 def _opened(path: Path, required: Sequence[str]) -> Iterator[tuple[list[str], Any, str]]:
     """The names of the columns, a CSV reader that stands after them, and what separates values."""
+    reader: Any = None
     try:
-        dialect = _dialect(path, required)
-        with path.open(encoding=dialect.encoding, newline="") as file:
-            reader = csv.reader(file, strict=True, delimiter=dialect.separator)
-            try:
+        with _reading(path):
+            dialect = _dialect(path, required)
+            with path.open(encoding=dialect.encoding, newline="") as file:
+                reader = csv.reader(file, strict=True, delimiter=dialect.separator)
                 if dialect.is_named:
                     next(reader)
                 header = [name.strip() for name in next(reader, [])]
@@ -138,12 +137,9 @@ def _opened(path: Path, required: Sequence[str]) -> Iterator[tuple[list[str], An
                 _check_header(path, header, required)
                 dialect.warn(path)
                 yield header, reader, dialect.separator
-            except csv.Error as error:
-                raise DataError(
-                    f"{path}, line {reader.line_num}: not valid CSV ({error})."
-                ) from error
-    except OSError as error:
-        raise _unreadable(path, error) from error
+    except csv.Error as error:
+        line = reader.line_num if reader else 1
+        raise DataError(f"{path}, line {line}: not valid CSV ({error}).") from error
     except UnicodeError as error:
         raise _not_text(path) from error
 
@@ -174,8 +170,8 @@ def _check_text(path: Path, texts: Sequence[str]) -> None:
         raise _not_text(path)
 
 
-def _unreadable(path: Path, error: OSError) -> DataError:
-    return DataError(f"{path}: cannot be read ({error.strerror}).")
+def _reading(path: Path) -> AbstractContextManager[None]:
+    return refused(DataError, f"{path}: cannot be read")
 
 
 def _not_text(path: Path) -> DataError:
@@ -209,11 +205,9 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[dict[str, str]
     Raises:
         DataError: the folder cannot be written to.
     """
-    try:
+    with refused(DataError, f"{path}: cannot be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with file_beside(path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}).") from error

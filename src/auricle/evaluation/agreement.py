@@ -129,11 +129,7 @@ def score_both(
 
 
 def check_all_known(student: Sequence[str], teacher: Sequence[str]) -> None:
-    """Refuse a teacher that lacks some of the student's labels.
-
-    Raises:
-        CheckpointError: naming them.
-    """
+    """Refuse a teacher that lacks some of the student's labels (CheckpointError)."""
     known = set(teacher)
     missing = [label for label in student if label not in known]
     if missing:

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-import auricle
 from auricle.data.table import write_rows
 from auricle.evaluation import report
 from auricle.evaluation.agreement import TOP, Agreement, ranks
@@ -38,10 +37,7 @@ def write(agreement: Agreement, folder: Path, request: dict[str, Any]) -> None:
     numbers = dict(agreement.numbers)
     tables = {name: numbers.pop(name) for name in TABLES}
     tables["worst"] = [row | {"clip": rows[row["clip"]]["file"]} for row in tables["worst"]]
-    failed = report.failed_rows(agreement.failures, agreement.manifest)
-    record = {"auricle": auricle.__version__} | request | numbers
-    record |= {"num_failed": len(failed), "failed": failed} | tables
-    report.write_json(record, folder / JSON_FILE)
+    report.write_json(report.json_record(request | numbers, agreement, tables), folder / JSON_FILE)
 
 
 def _clip_rows(agreement: Agreement) -> list[dict[str, str]]:
@@ -66,12 +62,17 @@ def print_tables(agreement: Agreement, console: Console) -> None:
     for title in ("teacher's clips", "AP", "logit difference", "correlation"):
         table.add_column(title, justify="right")
     cut = len(rows) > 2 * LABELS_SHOWN
-    for row in rows[:LABELS_SHOWN] if cut else rows:
-        _add(table, row)
-    if cut:
-        table.add_row(f"... {len(rows) - 2 * LABELS_SHOWN} more in {JSON_FILE}")
-        for row in rows[-LABELS_SHOWN:]:
-            _add(table, row)
+    for number, row in enumerate(rows[:LABELS_SHOWN] + rows[-LABELS_SHOWN:] if cut else rows):
+        if cut and number == LABELS_SHOWN:
+            table.add_row(f"... {len(rows) - 2 * LABELS_SHOWN} more in {JSON_FILE}")
+        correlation = row["logit_correlation"]
+        table.add_row(
+            escape(row["label"]),
+            str(row["clips"]),
+            f"{row['average_precision']:.3f}",
+            f"{row['logit_difference']:.2f}",
+            "-" if correlation is None else f"{correlation:.2f}",
+        )
     console.print(table)
     for row in agreement.numbers["worst"][:CLIPS_SHOWN]:
         clip = agreement.clips[row["clip"]]
@@ -82,17 +83,6 @@ def print_tables(agreement: Agreement, console: Console) -> None:
             markup=False,
             highlight=False,
         )
-
-
-def _add(table: Table, row: dict[str, Any]) -> None:
-    correlation = row["logit_correlation"]
-    table.add_row(
-        escape(row["label"]),
-        str(row["clips"]),
-        f"{row['average_precision']:.3f}",
-        f"{row['logit_difference']:.2f}",
-        "-" if correlation is None else f"{correlation:.2f}",
-    )
 
 
 def _lines(numbers: dict[str, Any]) -> list[str]:

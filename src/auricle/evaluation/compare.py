@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from auricle.data.table import read_rows
-from auricle.errors import NAMES_SHOWN, DataError
+from auricle.errors import DataError, listed
 from auricle.evaluation import bootstrap
 from auricle.evaluation.bootstrap import WeightedRanking
 from auricle.evaluation.paired import (
@@ -225,10 +225,9 @@ def _check_same(a: _Side, b: _Side) -> None:
     for this, other in ((a, b), (b, a)):
         missing = [clip for clip in this.clips if clip not in other.labels]
         if missing:
-            more = f" and {len(missing) - NAMES_SHOWN} more" if len(missing) > NAMES_SHOWN else ""
             raise DataError(
                 f"{this.name} scored {len(missing)} clips that {other.name} did not: "
-                f"{', '.join(missing[:NAMES_SHOWN])}{more}. Compare evaluations of the same clips."
+                f"{listed(missing)}. Compare evaluations of the same clips."
             )
     for clip, labels in b.labels.items():
         if labels != a.labels[clip]:

@@ -96,12 +96,9 @@ def in_use(divisions: list[Division], num_clips: int) -> NDArray[np.bool_]:
 def _by_fold(manifest: Manifest) -> list[Division]:
     column = manifest.table.columns.folds
     codes = manifest.table.codes(column)
-    divisions = []
-    for fold in manifest.folds:
-        is_test = codes == column.code_of(fold)
-        # As in training, a clip of no fold belongs to neither side.
-        divisions.append(_division(f"fold {fold}", ~is_test & (codes >= 0), is_test))
-    return divisions
+    sides = {fold: codes == column.code_of(fold) for fold in manifest.folds}
+    # As in training, a clip of no fold belongs to neither side.
+    return [_division(f"fold {fold}", ~test & (codes >= 0), test) for fold, test in sides.items()]
 
 
 def _drawn(manifest: Manifest) -> list[Division]:

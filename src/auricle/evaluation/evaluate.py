@@ -15,7 +15,7 @@ from torch import Tensor
 
 from auricle.data import Clip, Manifest, trained_on
 from auricle.data.clips import group_of
-from auricle.errors import NAMES_SHOWN, DataError, DataWarning, unknown_name
+from auricle.errors import DataError, DataWarning, listed, unknown_name
 from auricle.evaluation import bootstrap
 from auricle.evaluation.bootstrap import (
     Interval,
@@ -99,11 +99,11 @@ def evaluate(
         MissingExtraError: torchmetrics is not installed.
     """
     labels = list(classifier.labels)
-    scored = _scored(classifier.score_files, labels, manifest, batch_size, progress)
+    scored = score_labelled(classifier.score_files, labels, manifest, batch_size, progress)
     return measure(manifest, scored, labels, thresholds)
 
 
-def _scored(
+def score_labelled(
     score_files: ScoreFiles,
     labels: Sequence[str],
     manifest: Manifest,
@@ -156,16 +156,16 @@ def check_known(manifest: Manifest, labels: Sequence[str]) -> None:
     unknown = [label for label in manifest.labels if label not in set(labels)]
     if not unknown:
         return
-    named = []
-    for label in unknown[:NAMES_SHOWN]:
+
+    def with_nearest(label: str) -> str:
         nearest = difflib.get_close_matches(label, labels, n=1)
-        named.append(f"{label!r} (nearest: {nearest[0]!r})" if nearest else repr(label))
-    more = f" and {len(unknown) - NAMES_SHOWN} more" if len(unknown) > NAMES_SHOWN else ""
+        return f"{label!r} (nearest: {nearest[0]!r})" if nearest else repr(label)
+
     where = next(clip.where for clip in manifest.clips if unknown[0] in clip.labels)
     raise DataError(
         f"{where}: the model does not know {len(unknown)} of the {len(manifest.labels)} "
-        f"labels: {', '.join(named)}{more}. Correct them, leave their clips out with --without, or "
-        "say with `auricle evaluate --classes` which of the model's labels they are."
+        f"labels: {listed(unknown, shown=with_nearest)}. Correct them, leave their clips out with "
+        "--without, or say with `auricle evaluate --classes` which of the model's labels they are."
     )
 
 
@@ -303,7 +303,7 @@ def evaluate_ensemble(
     A clip that one member cannot score is left out for all, so that every number is about the same
     clips.
     """
-    scored = _scored(ensemble.score_members, ensemble.labels, manifest, batch_size, progress)
+    scored = score_labelled(ensemble.score_members, ensemble.labels, manifest, batch_size, progress)
     whole = replace(scored, scores=ensemble.join(scored.scores))
     evaluation = measure(manifest, whole, ensemble.labels)
     rows = []

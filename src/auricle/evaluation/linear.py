@@ -58,11 +58,7 @@ class Standardised:
 
 
 def check_installed() -> None:
-    """Refuse to start what ends in a linear probe.
-
-    Raises:
-        MissingExtraError: scikit-learn is not installed.
-    """
+    """Refuse to start what ends in a linear probe (MissingExtraError)."""
     require("sklearn.linear_model", "train", PURPOSE)
 
 

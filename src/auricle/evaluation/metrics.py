@@ -204,11 +204,7 @@ def _ranking(scores: Tensor, targets: Tensor) -> tuple[list[float | None], list[
 
 
 def require_torchmetrics() -> ModuleType:
-    """The classification metrics of torchmetrics.
-
-    Raises:
-        MissingExtraError: torchmetrics is not installed.
-    """
+    """The classification metrics of torchmetrics (MissingExtraError: it is not installed)."""
     return require("torchmetrics.functional", "train", "evaluation").classification
 
 

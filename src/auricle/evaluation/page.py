@@ -93,15 +93,17 @@ class Markup:
 def page(evaluation: Evaluation, record: dict[str, Any], folder: Path) -> str:
     """The page that will lie in `folder`, for what metrics.json holds as `record`."""
     title = f"{record.get('model', 'model')} on {record.get('data', evaluation.manifest.source)}"
+    all_labels = [(ALL_LABELS[key], share) for key, share in record.get("all_labels", {}).items()]
+    failed = [(failed["file"], failed["reason"]) for failed in record["failed"]]
     sections = [
         _section("Asked", _asked(record)),
         _section("Summary", _summary(record)),
-        _section("Among all labels", _among_all(record)),
+        _section("Among all labels", _table(("share of the clips", ""), all_labels)),
         _section("Members", _members(record)),
         _section("Classes", _classes(evaluation)),
         *_pictures(evaluation),
         _section("Most surely wrong", _worst(evaluation, folder)),
-        _section("Not scored", _failed(record)),
+        _section("Not scored", _table(("clip", "why"), failed)),
     ]
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -117,6 +119,8 @@ def _section(title: str, body: str) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]], sortable: bool = False) -> str:
+    if not rows:
+        return ""
     kind = ' class="sortable"' if sortable else ""
     titles = "".join(f"<th>{escape(title)}</th>" for title in head)
     body = "\n".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
@@ -158,19 +162,10 @@ def _summary(record: dict[str, Any]) -> str:
     )
 
 
-def _among_all(record: dict[str, Any]) -> str:
-    shares = record.get("all_labels", {})
-    rows = [(ALL_LABELS[key], share) for key, share in shares.items()]
-    return _table(("share of the clips", ""), rows) if rows else ""
-
-
 def _members(record: dict[str, Any]) -> str:
     members = record.get("members", [])
-    rows = [list(member.values()) for member in members]
-    if not members:
-        return ""
-    head = [SUMMARY.get(key, (key, ""))[0] for key in members[0]]
-    return _table(head, rows)
+    head = [SUMMARY.get(key, (key, ""))[0] for key in members[0]] if members else []
+    return _table(head, [list(member.values()) for member in members])
 
 
 def _classes(evaluation: Evaluation) -> str:
@@ -208,7 +203,7 @@ def _worst(evaluation: Evaluation, folder: Path) -> str:
         scores = (wrong["predicted"], wrong["score"], "; ".join(clip.labels), wrong["own_score"])
         rows.append((*_links(clip, folder), *scores))
     head = ("clip", "listen", "best-scored", "score", "label", "its score")
-    return _table(head, rows) if rows else "<p>No clip is wrong.</p>"
+    return _table(head, rows) or "<p>No clip is wrong.</p>"
 
 
 def _links(clip: Clip, folder: Path) -> tuple[Any, Any]:
@@ -229,8 +224,3 @@ def _address(path: Path, folder: Path) -> str:
     except ValueError:  # on another drive of Windows
         return path.as_uri()
     return quote(os.fsencode(Path(relative).as_posix()))
-
-
-def _failed(record: dict[str, Any]) -> str:
-    rows = [(failed["file"], failed["reason"]) for failed in record["failed"]]
-    return _table(("clip", "why"), rows) if rows else ""

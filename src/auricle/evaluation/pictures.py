@@ -37,11 +37,7 @@ TICKS = (0.0, 0.5, 1.0)
 
 
 def require_matplotlib() -> None:
-    """Make sure that pictures can be drawn.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
+    """Make sure that pictures can be drawn (MissingExtraError)."""
     require("matplotlib.figure", "plot", "drawing pictures")
 
 
@@ -110,7 +106,9 @@ def draw_confusion(metrics: dict[str, Any]) -> bytes:
     if len(labels) > MOST_ROWS:
         worst = _worst(metrics["classes"])
         title = f"the {len(worst)} classes with the lowest recall, of {len(labels)}"
-        counts = [_folded(counts[index], worst) for index in worst]
+        shown = [[counts[index][column] for column in worst] for index in worst]
+        rest = (sum(counts[index]) - sum(row) for index, row in zip(worst, shown, strict=True))
+        counts = [[*row, others] for row, others in zip(shown, rest, strict=True)]
         labels = [labels[index] for index in worst]
         columns = [*labels, "(other)"]
     side = 2.6 + (0.62 if len(labels) <= MOST_NUMBERED else 0.24) * len(labels)
@@ -142,12 +140,6 @@ def _worst(classes: list[dict[str, Any]]) -> list[int]:
     """Indices of the classes with the lowest recall, in the order of the labels."""
     judged = [index for index, row in enumerate(classes) if row["recall"] is not None]
     return sorted(sorted(judged, key=lambda index: classes[index]["recall"])[:WORST_DRAWN])
-
-
-def _folded(row: list[int], columns: list[int]) -> list[int]:
-    """The entries of `row` at `columns`, and the sum of all others."""
-    shown = [row[index] for index in columns]
-    return [*shown, sum(row) - sum(shown)]
 
 
 def _number_cells(axes: "Axes", counts: list[list[int]], shares: list[list[float]]) -> None:

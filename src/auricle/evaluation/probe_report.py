@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import auricle
 from auricle.evaluation import report
 from auricle.evaluation.evaluate import Evaluation
 from auricle.evaluation.probe import Probe
@@ -29,20 +28,15 @@ def write(probe: Probe, folder: Path, request: dict[str, Any]) -> None:
         DataError: the folder cannot be written to.
     """
     report.write_predictions(probe.linear, folder)
-    failed = report.failed_rows(probe.linear.failures, probe.linear.manifest)
-    record = {"auricle": auricle.__version__} | request
-    record |= {"metric": probe.metric, "width": probe.width, "num_clips": len(probe.linear.clips)}
-    record["resampled"] = probe.linear.metrics["resampled"]
-    for name, evaluation in (("linear", probe.linear), ("nearest", probe.nearest)):
-        record[name] = {
-            "value": evaluation.metrics[probe.metric],
-            "interval": evaluation.metrics["intervals"].get(probe.metric),
-        }
-    record |= {"num_failed": len(failed), "failed": failed}
-    record["parts"] = [asdict(part) for part in probe.parts]
-    for name, evaluation in (("linear", probe.linear), ("nearest", probe.nearest)):
-        rows = evaluation.metrics["classes"]
-        record[f"{name}_classes"] = [{key: row[key] for key in CLASS_KEYS} for row in rows]
+    values = {"metric": probe.metric, "width": probe.width, "num_clips": len(probe.linear.clips)}
+    values["resampled"] = probe.linear.metrics["resampled"]
+    tables: dict[str, Any] = {"parts": [asdict(part) for part in probe.parts]}
+    for name, metrics in (("linear", probe.linear.metrics), ("nearest", probe.nearest.metrics)):
+        interval = metrics["intervals"].get(probe.metric)
+        values[name] = {"value": metrics[probe.metric], "interval": interval}
+        rows = metrics["classes"]
+        tables[f"{name}_classes"] = [{key: row[key] for key in CLASS_KEYS} for row in rows]
+    record = report.json_record(request | values, probe.linear, tables)
     report.write_json(record, folder / PROBE_FILE)
 
 

@@ -17,7 +17,7 @@ label_2, ... Scores have six significant digits, so that small ones keep their o
 import contextlib
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,12 @@ from safetensors.torch import save_file
 
 import auricle
 from auricle.config import to_json
-from auricle.data import Manifest
 from auricle.data.table import write_rows
-from auricle.errors import NAMES_SHOWN, DataError
+from auricle.errors import DataError, listed, refused
+from auricle.evaluation.agreement import Both
 from auricle.evaluation.evaluate import Evaluation
 from auricle.evaluation.page import SUMMARY, page
 from auricle.evaluation.pictures import require_matplotlib
-from auricle.evaluation.scoring import Failure
 
 METRICS_FILE = "metrics.json"
 PAGE_FILE = "report.html"
@@ -80,10 +79,8 @@ def writable(folder: Path) -> Iterator[None]:
 
 
 def _make(folder: Path) -> None:
-    try:
+    with refused(DataError, f"{folder}: cannot be written to"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written to ({error.strerror}).") from error
     if not os.access(folder, os.W_OK):
         raise DataError(f"{folder}: cannot be written to (Permission denied).")
 
@@ -101,12 +98,9 @@ def write(evaluation: Evaluation, folder: Path, request: dict[str, Any]) -> None
     require_matplotlib()
     write_predictions(evaluation, folder)
     record = metrics_record(evaluation, request)
-    try:
-        (folder / PAGE_FILE).write_text(
-            page(evaluation, record, folder), encoding="utf-8", errors="backslashreplace"
-        )
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written to ({error.strerror}).") from error
+    text = page(evaluation, record, folder)
+    with refused(DataError, f"{folder}: cannot be written to"):
+        (folder / PAGE_FILE).write_text(text, encoding="utf-8", errors="backslashreplace")
     write_json(record, folder / METRICS_FILE)
 
 
@@ -119,25 +113,17 @@ def write_predictions(evaluation: Evaluation, folder: Path) -> None:
     _make(folder)
     rows = _prediction_rows(evaluation)
     write_rows(folder / PREDICTIONS_FILE, list(rows[0]), rows)
-    try:
+    with refused(DataError, f"{folder}: cannot be written to"):
         scores = {"scores": evaluation.scores.contiguous()}
         save_file(scores, folder / SCORES_FILE, metadata={"labels": to_json(evaluation.labels)})
         (folder / SCORES_FILE).chmod(0o644)  # safetensors writes for the owner alone
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written to ({error.strerror}).") from error
 
 
 def write_json(record: dict[str, Any], path: Path) -> None:
-    """Write `record` with a line for each value and for each row of a table.
-
-    Raises:
-        DataError: the folder cannot be written to.
-    """
-    try:
+    """Write `record`, a line for each value and for each row of a table (DataError: it cannot)."""
+    with refused(DataError, f"{path.parent}: cannot be written to"):
         # A name of bytes that are no text becomes \udcff, which JSON reads and people can.
         path.write_text(_json(record), encoding="utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise DataError(f"{path.parent}: cannot be written to ({error.strerror}).") from error
 
 
 def metrics_record(evaluation: Evaluation, request: dict[str, Any]) -> dict[str, Any]:
@@ -148,17 +134,19 @@ def metrics_record(evaluation: Evaluation, request: dict[str, Any]) -> dict[str,
         row | {"clip": evaluation.clips[row["clip"]].name_in(evaluation.manifest.source)}
         for row in tables["worst"]
     ]
-    failed = failed_rows(evaluation.failures, evaluation.manifest)
-    record = {"auricle": auricle.__version__} | request | metrics
-    return record | {"num_failed": len(failed), "failed": failed} | tables
+    return json_record(request | metrics, evaluation, tables)
 
 
-def failed_rows(failures: Iterable[Failure], manifest: Manifest) -> list[dict[str, str]]:
-    """The clips that were left out, and why, as metrics.json lists them."""
-    return [
-        {"file": failure.clip.name_in(manifest.source), "reason": failure.reason}
-        for failure in failures
+def json_record(
+    values: dict[str, Any], judged: Evaluation | Both, tables: dict[str, Any]
+) -> dict[str, Any]:
+    """The version, `values`, which clips were left out of what was judged, and the `tables`."""
+    failed = [
+        {"file": failure.clip.name_in(judged.manifest.source), "reason": failure.reason}
+        for failure in judged.failures
     ]
+    version = {"auricle": auricle.__version__}
+    return version | values | {"num_failed": len(failed), "failed": failed} | tables
 
 
 def _json(record: dict[str, Any]) -> str:
@@ -212,7 +200,8 @@ def print_tables(evaluation: Evaluation, console: Console) -> None:
         if len(shown) < len(rows) and number == ENDS_SHOWN:
             table.add_row(f"... {len(rows) - len(shown)} more in metrics.json")
         values = [row[key] for key in ("average_precision", "auc", "precision", "recall")]
-        table.add_row(escape(row["label"]), str(row["clips"]), *map(_number, values))
+        numbers = ["-" if value is None else f"{value:.3f}" for value in values]
+        table.add_row(escape(row["label"]), str(row["clips"]), *numbers)
     console.print(table)
 
 
@@ -234,8 +223,7 @@ def _summary(metrics: dict[str, Any]) -> str:
         values["groups"] = str(metrics["resampled"]["number"])
     absent = metrics["classes_without_positives"]
     if absent:
-        more = f" and {len(absent) - NAMES_SHOWN} more" if len(absent) > NAMES_SHOWN else ""
-        values["no clip of"] = ", ".join(absent[:NAMES_SHOWN]) + more
+        values["no clip of"] = listed(absent)
     return "\n".join(f"{name:<12}{value}" for name, value in values.items()) + "\n"
 
 
@@ -268,10 +256,6 @@ def end_texts(ends: list[float], as_share: bool) -> list[str]:
         if texts[0] != texts[1]:
             break
     return texts
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
 
 
 def members_table(rows: list[dict[str, Any]]) -> Table:

@@ -11,6 +11,7 @@ Shapes: N clips, L labels of the model, C classes.
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,9 @@ from torch import Tensor
 
 from auricle.config import read_yaml
 from auricle.data import Manifest
-from auricle.errors import NAMES_SHOWN, ConfigError, DataError, unknown_name
-from auricle.evaluation.evaluate import Evaluation, check_known, measure
-from auricle.evaluation.metrics import require_torchmetrics
-from auricle.evaluation.scoring import Progress, Scorer, no_progress, score_clips
+from auricle.errors import ConfigError, DataError, listed, unknown_name
+from auricle.evaluation.evaluate import Evaluation, measure, score_labelled
+from auricle.evaluation.scoring import Progress, Scorer, no_progress
 
 FIRST = 5  # labels that a user is shown
 BUILTIN = Path(str(resources.files("auricle"))) / "label_maps"
@@ -116,10 +116,9 @@ def _as_spelled(label_map: LabelMap, labels: Iterable[str], where: str) -> Label
         name for names in label_map.values() for name in names if _plain(name) not in spelling
     ]
     if missing:
-        named = ", ".join(_with_nearest(name, spelling) for name in missing[:NAMES_SHOWN])
-        more = f" and {len(missing) - NAMES_SHOWN} more" if len(missing) > NAMES_SHOWN else ""
+        named = listed(missing, shown=partial(_with_nearest, spelling))
         raise ConfigError(
-            f"{where}: the model has no label {named}{more}. Say in a label map which of its "
+            f"{where}: the model has no label {named}. Say in a label map which of its "
             "labels make up each class."
         )
     spelled = {
@@ -147,7 +146,7 @@ def _plain(name: str) -> str:
     return " ".join(name.casefold().replace("_", " ").split())
 
 
-def _with_nearest(name: str, spelling: Mapping[str, str]) -> str:
+def _with_nearest(spelling: Mapping[str, str], name: str) -> str:
     plain = _plain(name)
     words = [known for known in spelling if f" {plain} " in f" {known.replace(',', ' ')} "]
     near = difflib.get_close_matches(plain, spelling, n=NEAREST_SHOWN, cutoff=LEAST_LIKENESS)
@@ -173,11 +172,8 @@ def evaluate_zero_shot(
         CheckpointError: the model's scores are not numbers.
         MissingExtraError: torchmetrics is not installed.
     """
-    require_torchmetrics()  # before hours of scoring, not after
-    check_known(manifest, model.labels)
-    scored = score_clips(
-        model.scorer.score_files, manifest.without_soft_targets(), batch_size, progress
-    )
+    score_files = model.scorer.score_files
+    scored = score_labelled(score_files, model.labels, manifest, batch_size, progress)
     by_class = replace(scored, scores=model.highest(scored.scores))
     evaluation = measure(manifest, by_class, model.labels)
     right = evaluation.targets @ model.belongs.long() > 0

@@ -27,7 +27,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from auricle import config
-from auricle.errors import ConfigError
+from auricle.errors import ConfigError, refused
 from auricle.experiment.prepared import Prepared
 from auricle.experiment.read import recipe_from
 from auricle.experiment.recipe import Recipe, TrainRecipe
@@ -99,11 +99,7 @@ def hold(out: Path) -> Iterator[None]:
 
 
 def check_writable(out: Path) -> None:
-    """Refuse a folder that a run cannot be written to, before anything is loaded for it.
-
-    Raises:
-        ConfigError: it is a file, or cannot be written.
-    """
+    """Refuse a folder that a run cannot be written to, before anything is loaded (ConfigError)."""
     with _made(out):
         pass
 
@@ -111,16 +107,12 @@ def check_writable(out: Path) -> None:
 @contextmanager
 def _made(out: Path) -> Iterator[None]:
     """Make the folder `out`; what is empty after the block of what was made goes again."""
-    try:
+    with refused(ConfigError, f"{out}: cannot be written", " Choose another --out."):
         check_folder(out)
         made = [folder for folder in (out, *out.parents) if not folder.exists()]
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
             pass
-    except OSError as error:
-        raise ConfigError(
-            f"{out}: cannot be written ({error.strerror}). Choose another --out."
-        ) from error
     try:
         yield
     finally:
@@ -158,11 +150,7 @@ def check_free(out: Path, overwrite: bool) -> None:
 
 
 def check_folder(out: Path) -> None:
-    """Refuse a file in the place of a folder.
-
-    Raises:
-        ConfigError: naming it.
-    """
+    """Refuse a file in the place of a folder (ConfigError)."""
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out}: is a file, not a folder. Choose another --out.")
 
@@ -206,11 +194,7 @@ def check_state(out: Path) -> bool:
 
 
 def stored_recipe(out: Path) -> Recipe | None:
-    """The recipe of the run in `out`; None if there is none.
-
-    Raises:
-        ConfigError: it cannot be read.
-    """
+    """The recipe of the run in `out`; None if there is none; ConfigError: it cannot be read."""
     path = out / RECIPE_FILE
     if not path.exists():
         return None

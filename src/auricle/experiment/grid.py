@@ -12,7 +12,6 @@ The folder of a grid holds a folder for each cell, and in it a run for each seed
 on one grid: a run that another process holds is left to it.
 """
 
-import json
 import re
 import sys
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from pydantic import Field, field_validator, model_validator
 
 from auricle import config
 from auricle.config import Settings
-from auricle.errors import ConfigError, unknown_name
+from auricle.errors import ConfigError
 from auricle.experiment.folder import (
     RECIPE_FILE,
     SCORES_FILE,
@@ -34,7 +33,7 @@ from auricle.experiment.folder import (
     stored_recipe,
 )
 from auricle.experiment.prepared import Prepared, Sources, read_recipe
-from auricle.experiment.read import BUILTIN, recipe_names
+from auricle.experiment.read import BUILTIN, as_words, find, recipe_names
 from auricle.experiment.recipe import TrainRecipe
 from auricle.experiment.repeat import Part, parts
 from auricle.experiment.results import Scores, read_scores, score
@@ -124,13 +123,19 @@ def read_grid(source: str | Path, overrides: list[str] | None = None) -> Grid:
         UserError: anything in the grid, its recipe or its data that cannot be used, naming the
             cell.
     """
-    path = _find(source)
+    if not Path(source).is_file() and str(source) in set(recipe_names()).difference(grid_names()):
+        raise ConfigError(f"{source} is a recipe, not a grid. Use auricle train {source}.")
+    path = find("grid", source, GRIDS)
     settings = config.from_dict(GridConfig, config.read_yaml(path), str(source))
     recipe = path.parent / settings.recipe
     base = recipe if recipe.is_file() else settings.recipe
     cells, sources = [], Sources()
     for cell in settings.cells:
-        words = [f"seeds={settings.seeds}", *_words(settings.overrides), *_words(cell.overrides)]
+        words = [
+            f"seeds={settings.seeds}",
+            *as_words(settings.overrides),
+            *as_words(cell.overrides),
+        ]
         try:
             built = read_recipe(base, [*words, *(overrides or [])], "train", sources)
         except ConfigError as error:
@@ -206,20 +211,3 @@ def _in_order(grid: Grid) -> Iterator[tuple[Cell, Part]]:
         for cell in grid.cells:
             if index < len(cell.parts):
                 yield cell, cell.parts[index]
-
-
-def _words(overrides: dict[str, Any]) -> list[str]:
-    return [f"{key}={json.dumps(value)}" for key, value in overrides.items()]
-
-
-def _find(source: str | Path) -> Path:
-    path = Path(source)
-    if path.is_file():
-        return path
-    if str(source) in grid_names():
-        return GRIDS / f"{source}.yaml"
-    if str(source) in recipe_names():
-        raise ConfigError(f"{source} is a recipe, not a grid. Use auricle train {source}.")
-    if path.suffix or len(path.parts) > 1:
-        raise ConfigError(f"{source}: no such grid file.")
-    raise ConfigError(unknown_name("grid", str(source), grid_names()))

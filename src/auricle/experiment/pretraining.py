@@ -32,10 +32,10 @@ def build_pretraining(
             decoder does not fit it.
     """
     settings, student = recipe.pretraining, trained.model
-    if not isinstance(student, PatchTransformer):
+    if not (isinstance(student, PatchTransformer) and len(student.prefix_tokens)):
         raise ConfigError(
             f"model: {recipe.model.name} cannot be pretrained: it has no patches that could be "
-            "hidden from it. Use asda, ast or ham_ast."
+            "hidden from it, or no prefix token. Use asda, ast or ham_ast."
         )
     _check_neighbours(student)
     if getattr(student.config, "patchout", 0):

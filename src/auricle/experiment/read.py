@@ -21,7 +21,7 @@ from auricle.experiment.recipe import (
     Recipe,
     TrainRecipe,
 )
-from auricle.models import MODELS
+from auricle.models import with_size
 
 BUILTIN = Path(str(resources.files("auricle"))) / "recipes"
 VARIABLE = re.compile(r"\$\{(\w+)\}")
@@ -56,7 +56,7 @@ def parse(
     Raises:
         UserError: the recipe is not there, a setting in it is wrong, or it is of another kind.
     """
-    path, where = _find(source), str(source)
+    path, where = find("recipe", source, BUILTIN), str(source)
     values = config.override(config.read_yaml(path), overrides or [], KINDS, where)
     kind = kind_of(values, where)
     if command not in (None, kind.command):
@@ -84,11 +84,7 @@ def recipe_from(values: dict[str, Any], where: str) -> Recipe:
 
 
 def kind_of(values: dict[str, Any], where: str) -> type[Recipe]:
-    """The kind of the recipe in `values`.
-
-    Raises:
-        ConfigError: it has the sections of two kinds.
-    """
+    """The kind of the recipe in `values`; ConfigError: it has the sections of two kinds."""
     sections = [name for name in SECTIONS if values.get(name) is not None]
     if len(sections) > 1:
         raise ConfigError(
@@ -144,30 +140,31 @@ def _with_whole_model(values: dict[str, Any], where: str) -> dict[str, Any]:
     given = values.get("model")
     if not isinstance(given, dict):
         return values
-    settings, name = dict(given), given.get("name")
-    if name is None:
+    if given.get("name") is None:
         raise ConfigError(f"{where}: model.name: this key is required.")
-    if name not in MODELS:
-        raise ConfigError(f"{where}: model: {unknown_name('model', str(name), MODELS)}")
-    size, sizes = settings.pop("size", None), MODELS[name].sizes
-    if size is not None and size not in sizes:
-        raise ConfigError(f"{where}: model: {unknown_name('size', str(size), sizes)}")
+    settings = with_size(str(given["name"]), given, f"{where}: model")
     front_end = values.get("front_end")
     front_end = front_end if isinstance(front_end, dict) else {}
     kind = FRONT_ENDS.get(str(front_end.get("name", "fbank")), FbankFrontEnd)
     num_mels = front_end.get("num_mels", kind.model_fields["num_mels"].default)
-    return {**values, "model": {"num_mels": num_mels, **sizes.get(size, {}), **settings}}
+    return {**values, "model": {"num_mels": num_mels, **settings}}
 
 
-def _find(source: str | Path) -> Path:
-    path = Path(source)
+def find(kind: str, source: str | Path, builtin: Path) -> Path:
+    """The file `source`, or the one of this name in the folder `builtin` (or ConfigError)."""
+    path, names = Path(source), sorted(path.stem for path in builtin.glob("*.yaml"))
     if path.is_file():
         return path
-    if str(source) in recipe_names():
-        return BUILTIN / f"{source}.yaml"
+    if str(source) in names:
+        return builtin / f"{source}.yaml"
     if path.suffix or len(path.parts) > 1:
-        raise ConfigError(f"{source}: no such recipe file.")
-    raise ConfigError(unknown_name("recipe", str(source), recipe_names()))
+        raise ConfigError(f"{source}: no such {kind} file.")
+    raise ConfigError(unknown_name(kind, str(source), names))
+
+
+def as_words(overrides: dict[str, Any]) -> list[str]:
+    """Settings by dotted key as the words of a command line."""
+    return [f"{key}={json.dumps(value)}" for key, value in overrides.items()]
 
 
 def _expand(values: Any, where: str, takes_overrides: bool, position: str = "") -> Any:

@@ -21,6 +21,7 @@ from auricle.data import (
     split_name,
 )
 from auricle.features import (
+    CEDFilterbankConfig,
     EfficientATConfig,
     FbankConfig,
     FeatureNoiseConfig,
@@ -144,15 +145,26 @@ class EfficientATFrontEnd(EfficientATConfig, _Statistics):
         return EfficientATConfig(**self.model_dump(exclude={"statistics"}))
 
 
+class CEDFrontEnd(CEDFilterbankConfig, _Statistics):
+    """CED's filterbank, and where its mean and std come from."""
+
+    def fbank(self) -> CEDFilterbankConfig:
+        """The settings of the filterbank alone."""
+        return CEDFilterbankConfig(**self.model_dump(exclude={"statistics"}))
+
+
 FrontEndConfig = Annotated[
-    Annotated[FbankFrontEnd, Tag("fbank")] | Annotated[EfficientATFrontEnd, Tag("efficientat")],
+    Annotated[FbankFrontEnd, Tag("fbank")]
+    | Annotated[EfficientATFrontEnd, Tag("efficientat")]
+    | Annotated[CEDFrontEnd, Tag("ced")],
     discriminated_by_name("fbank"),
 ]
 
 
-FRONT_ENDS: dict[str, type[FbankFrontEnd | EfficientATFrontEnd]] = {
+FRONT_ENDS: dict[str, type[FbankFrontEnd | EfficientATFrontEnd | CEDFrontEnd]] = {
     "fbank": FbankFrontEnd,
     "efficientat": EfficientATFrontEnd,
+    "ced": CEDFrontEnd,
 }
 
 if TYPE_CHECKING:

@@ -106,11 +106,7 @@ def score(prepared: Prepared, folder: Path) -> Scores:
 
 
 def read_scores(folder: Path) -> Scores:
-    """The scores that are in the folder of a run.
-
-    Raises:
-        ConfigError: they are damaged.
-    """
+    """The scores that are in the folder of a run; ConfigError: they are damaged."""
     path = folder / SCORES_FILE
     try:
         return Scores(**json.loads(path.read_text(encoding="utf-8")))

@@ -30,14 +30,9 @@ from auricle.experiment.recipe import (
     UnlabelledDataConfig,
 )
 from auricle.experiment.results import Report, read_report, write_report
-from auricle.experiment.teaching import build_distillation
-from auricle.features import (
-    AnyFilterbankConfig,
-    FeatureNoise,
-    FilterbankConfig,
-    SpecAugment,
-)
-from auricle.training import Machine, Pretraining, Supervised, Variation
+from auricle.experiment.teaching import build_augmentations, build_distillation
+from auricle.features import AnyFilterbankConfig, FilterbankConfig
+from auricle.training import Machine, Supervised
 from auricle.training.history import STATE_FILE, History, Record, Weights
 from auricle.training.step import Step
 
@@ -136,29 +131,20 @@ def _build(prepared: Prepared) -> _Parts:
 def _build_supervised(
     recipe: TrainRecipe, prepared: Prepared, trained: Checkpoint, new_parameters: Collection[str]
 ) -> Supervised:
-    variation = Variation(
-        data.Augmentation(recipe.augmentation, recipe.front_end.sample_rate),
-        data.Mixup(recipe.mixup),
-        SpecAugment(recipe.masking, trained.fbank.padding_value),
-        FeatureNoise(recipe.feature_noise),
-    )
+    augmentations = build_augmentations(recipe, prepared.sample_rate, trained)
     labels = prepared.labels
     return Supervised(
-        trained.fbank, trained.model, labels, recipe.training, variation, new_parameters
+        trained.fbank, trained.model, labels, recipe.training, augmentations, new_parameters
     )
-
-
-def _build_pretraining(
-    recipe: PretrainRecipe, prepared: Prepared, trained: Checkpoint, new_parameters: Collection[str]
-) -> Pretraining:
-    return build_pretraining(recipe, prepared.sources, trained, new_parameters)
 
 
 # What is trained, by the kind of the recipe.
 STEPS: dict[type[Recipe], Callable[..., Step]] = {
     TrainRecipe: _build_supervised,
     DistillRecipe: build_distillation,
-    PretrainRecipe: _build_pretraining,
+    PretrainRecipe: lambda recipe, prepared, *built: build_pretraining(
+        recipe, prepared.sources, *built
+    ),
 }
 
 

@@ -27,6 +27,7 @@ from auricle.config import Settings
 from auricle.errors import ConfigError, require
 from auricle.experiment.folder import hold
 from auricle.experiment.prepared import Prepared, Sources, read_recipe
+from auricle.experiment.read import as_words
 from auricle.experiment.recipe import TrainRecipe
 from auricle.experiment.repeat import is_repeated
 from auricle.experiment.run import RECIPE_FILE, run
@@ -218,7 +219,7 @@ def _end(limits: RangeConfig, end: int) -> Any:
 
 
 def _prepared(search: Search, chosen: dict[str, Any]) -> Prepared:
-    words = [f"{key}={json.dumps(value)}" for key, value in search.config.overrides.items()]
+    words = as_words(search.config.overrides)
     words += [f"{key}={value}" for key, value in chosen.items()]
     try:
         return read_recipe(search.base, words, sources=search.sources)

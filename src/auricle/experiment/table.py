@@ -19,6 +19,7 @@ from torch import Tensor
 
 from auricle import models
 from auricle.errors import require
+from auricle.evaluation.bootstrap import number_groups
 from auricle.evaluation.paired import Difference, paired_difference, smallest_difference
 from auricle.experiment.grid import Cell, Grid
 from auricle.experiment.results import Scores
@@ -79,33 +80,32 @@ def rows_of(grid: Grid, scores: dict[str, list[Scores | None]], folder: Path) ->
     Args:
         folder: keeps the speeds of the cells.
     """
-    settings = [_settings(cell) for cell in grid.cells]
-    names = [cell.prepared.recipe.model.name for cell in grid.cells]
-    described = {
-        cell.name: (name, each)
-        for cell, name, each in zip(grid.cells, names, settings, strict=True)
-    }
+    described = {cell.name: _described(cell) for cell in grid.cells}
     clips_per_second = speeds(described, folder / SPEEDS_FILE)
-    correct = _correct(grid, scores)
-    groups = _groups(grid.cells[0], scores[grid.cells[0].name])
-    from_matched = _from_matched(grid, correct, groups)
-    positions = {cell.name: position for position, cell in enumerate(grid.cells)}
+    correct, groups = _correct(grid, scores)
+
+    def difference(cell: str, other: str | None) -> Difference | None:
+        first, second = correct[cell], None if other == cell else correct.get(other)
+        if first is None or second is None:
+            return None
+        return paired_difference(first, second, seed=0, groups=groups)
+
     rows = []
-    for index, cell in enumerate(grid.cells):
-        runs = scores[cell.name]
-        other = cell.against or (grid.cells[0].name if index else None)
+    for cell in grid.cells:
+        runs, (model, settings) = scores[cell.name], described[cell.name]
+        other = cell.against or (grid.cells[0].name if cell is not grid.cells[0] else None)
         with torch.device("meta"):
-            network = models.build(names[index], settings[index])
+            network = models.build(model, settings)
         row = Row(
             cell.name,
             sum(parameter.numel() for parameter in network.parameters()),
-            multiply_adds(names[index], settings[index], settings[index]["max_frames"]),
+            multiply_adds(model, settings, settings["max_frames"]),
             clips_per_second[cell.name],
             f"{sum(part is not None for part in runs)} of {len(runs)}",
             _score_of_seeds(cell, runs, grid.score),
             other,
-            _difference(correct[positions[other]], correct[index], groups) if other else None,
-            from_matched[index],
+            difference(cell.name, other),
+            difference(cell.name, grid.matched),
             cell.paper,
         )
         rows.append(row)
@@ -145,6 +145,7 @@ def markdown(grid: Grid, rows: list[Row], note: str) -> str:
     ]
     lines = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
     for row in rows:
+        other = f" from {row.compared_with}" if row.compared_with not in (None, first) else ""
         cells = [
             row.cell,
             f"{row.parameters / 1e6:.2f} M",
@@ -152,19 +153,12 @@ def markdown(grid: Grid, rows: list[Row], note: str) -> str:
             f"{row.clips_per_second:.0f}",
             row.runs,
             _score_text(grid, row),
-            _difference_text(row.difference) + _other(grid, row),
+            _difference_text(row.difference, other),
             *([_difference_text(row.matched)] if grid.matched else []),
             "" if row.paper is None else f"{row.paper:g}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, "", note])
-
-
-def _other(grid: Grid, row: Row) -> str:
-    """What a row is compared with, where it is not the first cell."""
-    if row.difference is None or row.compared_with == grid.cells[0].name:
-        return ""
-    return f" from {row.compared_with}"
 
 
 def draw(grid: Grid, rows: list[Row], path: Path) -> None:
@@ -209,53 +203,32 @@ def _score_of_seeds(cell: Cell, runs: list[Scores | None], metric: str) -> list[
     ]
 
 
-def _correct(grid: Grid, scores: dict[str, list[Scores | None]]) -> list[Tensor | None]:
-    """Of each cell, which clips each finished seed named correctly, `(S, N)`.
+def _correct(
+    grid: Grid, scores: dict[str, list[Scores | None]]
+) -> tuple[dict[str | None, Tensor | None], Tensor]:
+    """By cell, which clips each finished seed named correctly `(S, N)`; and their groups `(N,)`.
 
     Folds stand one after another. None where a comparison would not be of like with like: pairs
     need the same clips in every seed and cell (data.validation_share draws others for each seed),
     and right or wrong is what accuracy counts, and no other score.
     """
-    seeds = [_finished_seeds(cell, scores[cell.name]) for cell in grid.cells]
-    scored = {tuple(c for scores in seed for c in scores.clips) for cell in seeds for seed in cell}
-    if grid.score != "accuracy" or len(scored) > 1:
-        return [None for _ in grid.cells]
-    right = [[[r for scores in seed for r in scores.correct] for seed in cell] for cell in seeds]
-    return [torch.tensor(rows) if rows else None for rows in right]
+    seeds = {cell.name: _finished_seeds(cell, scores[cell.name]) for cell in grid.cells}
+    every = [seed for finished in seeds.values() for seed in finished]
+    scored = {tuple(c for scores in seed for c in scores.clips) for seed in every}
+    if grid.score != "accuracy" or len(scored) != 1:
+        return dict.fromkeys(seeds), torch.empty(0)
+    right = {
+        name: [[r for scores in seed for r in scores.correct] for seed in finished]
+        for name, finished in seeds.items()
+    }
+    groups = number_groups([name for scores in every[0] for name in scores.groups])
+    return {name: torch.tensor(rows) if rows else None for name, rows in right.items()}, groups
 
 
-def _groups(cell: Cell, runs: list[Scores | None]) -> Tensor:
-    """Numbers of the groups that the clips of a finished seed stand in, `(N,)`."""
-    for seed in _finished_seeds(cell, runs)[:1]:
-        names = [name for scores in seed for name in scores.groups]
-        numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-        return torch.tensor([numbers[name] for name in names])
-    return torch.empty(0)
-
-
-def _difference(first: Tensor | None, other: Tensor | None, groups: Tensor) -> Difference | None:
-    if first is None or other is None:
-        return None
-    return paired_difference(other, first, seed=0, groups=groups)
-
-
-def _from_matched(
-    grid: Grid, correct: list[Tensor | None], groups: Tensor
-) -> list[Difference | None]:
-    """Of each cell its difference from the grid's matched cell, if it has one."""
-    if grid.matched is None:
-        return [None for _ in grid.cells]
-    matched = [cell.name for cell in grid.cells].index(grid.matched)
-    return [
-        None if index == matched else _difference(correct[matched], right, groups)
-        for index, right in enumerate(correct)
-    ]
-
-
-def _settings(cell: Cell) -> dict[str, Any]:
-    """All settings of the cell's model, with the classes of its data."""
-    num_classes = len(cell.prepared.labels)
-    return {**cell.prepared.recipe.model_settings, "num_classes": num_classes}
+def _described(cell: Cell) -> tuple[str, dict[str, Any]]:
+    """Name and all settings of the cell's model, with the classes of its data."""
+    recipe, num_classes = cell.prepared.recipe, len(cell.prepared.labels)
+    return recipe.model.name, {**recipe.model_settings, "num_classes": num_classes}
 
 
 def _shown(grid: Grid, value: float | None) -> float:
@@ -273,19 +246,19 @@ def _score_text(grid: Grid, row: Row) -> str:
     return f"{text} ({seeds})"
 
 
-def _difference_text(difference: Difference | None) -> str:
+def _difference_text(difference: Difference | None, other: str = "") -> str:
     if difference is None:
         return ""
     ends = "interval not defined"
     if difference.low is not None and difference.high is not None:
         ends = f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f}"
-    return f"{100 * difference.mean:+.2f} ({ends}, p {difference.p_value:.2g})"
+    return f"{100 * difference.mean:+.2f} ({ends}, p {difference.p_value:.2g}){other}"
 
 
 def _footnotes(grid: Grid, scores: dict[str, list[Scores | None]]) -> str:
     """What was timed where, what the differences mean, and the smallest that is likely to show."""
     timed = f"Clips/s: on the CPU, {device_name()}.\n"
-    correct = _correct(grid, scores)[0]
+    correct = _correct(grid, scores)[0][grid.cells[0].name]
     if correct is None or not 0 < correct.float().mean() < 1 or correct.shape[1] < 10:
         return timed
     accuracy, clips = correct.float().mean().item(), correct.shape[1]

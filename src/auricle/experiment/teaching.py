@@ -9,13 +9,13 @@ from auricle import data
 from auricle.checkpoint import Checkpoint
 from auricle.errors import DataError
 from auricle.experiment.prepared import Prepared
-from auricle.experiment.recipe import DistillRecipe
+from auricle.experiment.recipe import ClassifierRecipe, DistillRecipe
 from auricle.features import FeatureNoise, SpecAugment
 from auricle.progress import counted
 from auricle.training import (
     Alignment,
+    Augmentations,
     Distillation,
-    Scenes,
     Teacher,
     TeacherStatistics,
     start_head,
@@ -45,15 +45,22 @@ def build_distillation(
     head = {f"head.{name}" for name, _ in trained.model.head.named_parameters()}
     if recipe.initial_weights is None or head <= set(new_parameters):
         start_head(trained.model, statistics)
-    scenes = Scenes(
-        data.Augmentation(recipe.augmentation, clips.sample_rate),
-        data.Overlap(recipe.overlap, clips.sample_rate),
+    augmentations = build_augmentations(recipe, clips.sample_rate, trained)
+    return Distillation(
+        trained, teacher, statistics, settings, augmentations, clips.sample_rate, new_parameters
+    )
+
+
+def build_augmentations(
+    recipe: ClassifierRecipe, sample_rate: int, trained: Checkpoint
+) -> Augmentations:
+    """What changes the training clips of a recipe, which are read at `sample_rate`."""
+    return Augmentations(
+        data.Augmentation(recipe.augmentation, sample_rate),
         data.Mixup(recipe.mixup),
         SpecAugment(recipe.masking, trained.fbank.padding_value),
         FeatureNoise(recipe.feature_noise),
-    )
-    return Distillation(
-        trained, teacher, statistics, settings, scenes, clips.sample_rate, new_parameters
+        data.Overlap(recipe.overlap, sample_rate) if isinstance(recipe, DistillRecipe) else None,
     )
 
 

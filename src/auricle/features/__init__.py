@@ -14,7 +14,14 @@ from auricle.features.augmentation import (
     SpecAugmentConfig,
 )
 from auricle.features.filterbank import Filterbank, FilterbankConfig, PaddingConfig
-from auricle.features.kinds import EfficientATConfig, EfficientATFilterbank, Fbank, FbankConfig
+from auricle.features.kinds import (
+    CEDFilterbank,
+    CEDFilterbankConfig,
+    EfficientATConfig,
+    EfficientATFilterbank,
+    Fbank,
+    FbankConfig,
+)
 from auricle.features.statistics import Statistics
 
 
@@ -29,10 +36,13 @@ class FilterbankEntry:
 FILTERBANKS = {
     "fbank": FilterbankEntry(FbankConfig, Fbank),
     "efficientat": FilterbankEntry(EfficientATConfig, EfficientATFilterbank),
+    "ced": FilterbankEntry(CEDFilterbankConfig, CEDFilterbank),
 }
 
 AnyFilterbankConfig = Annotated[
-    Annotated[FbankConfig, Tag("fbank")] | Annotated[EfficientATConfig, Tag("efficientat")],
+    Annotated[FbankConfig, Tag("fbank")]
+    | Annotated[EfficientATConfig, Tag("efficientat")]
+    | Annotated[CEDFilterbankConfig, Tag("ced")],
     discriminated_by_name("fbank"),
 ]
 

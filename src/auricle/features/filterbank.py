@@ -171,6 +171,13 @@ class Filterbank(nn.Module, ABC):
     def _window(self) -> np.ndarray:
         return np.hanning(self.window_size)
 
+    def _filters(self) -> np.ndarray:
+        """Weights of every mel in the power spectrum, `(N, M)`."""
+        config = self.config
+        num_bins = self.fft_size // 2 + 1
+        lowest, highest, last = config.lowest_hz, config.highest_hz, config.sample_rate / 2
+        return mel_filters(config.num_mels, num_bins, lowest, highest, last)
+
     @abstractmethod
     def _windowed_frames(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """The frames whose spectrum is taken, `(B, T, fft_size)`."""
@@ -250,14 +257,7 @@ class Filterbank(nn.Module, ABC):
                 )
 
     def _build_tables(self, device: torch.device | None, dtype: torch.dtype) -> None:
-        config = self.config
-        filters = mel_filters(
-            config.num_mels,
-            self.fft_size // 2 + 1,
-            config.lowest_hz,
-            config.highest_hz,
-            config.sample_rate / 2,
-        )
+        filters = self._filters()
         self.register_buffer(
             "filters", torch.tensor(filters, device=device, dtype=dtype), persistent=False
         )
@@ -324,17 +324,26 @@ def mel_filters(
     between two bins and hold nothing.
     """
     edges = np.linspace(hz_to_mel(lowest_hz), hz_to_mel(highest_hz), num_mels + 2)
-    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
     last_bin_hz = highest_hz if last_bin_hz is None else last_bin_hz
-    bins = hz_to_mel(np.linspace(0, last_bin_hz, num_bins))[:, None]
-    rising = (bins - left) / (centre - left)
-    falling = (right - bins) / (right - centre)
+    return triangles(edges, hz_to_mel(np.linspace(0, last_bin_hz, num_bins)))
+
+
+def triangles(edges: np.ndarray, bins: np.ndarray) -> np.ndarray:
+    """Triangles `(N, M)` over `bins` `(N,)`: from one of `edges` `(M + 2,)` to the next but one."""
+    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
+    rising = (bins[:, None] - left) / (centre - left)
+    falling = (right - bins[:, None]) / (right - centre)
     return np.maximum(0, np.minimum(rising, falling))
 
 
 def hz_to_mel(frequencies: Any) -> Any:
     """The HTK mel scale, which Kaldi uses."""
     return 1127 * np.log1p(np.asarray(frequencies) / 700)
+
+
+def mel_to_hz(mels: Any) -> Any:
+    """The inverse of `hz_to_mel`."""
+    return 700 * np.expm1(np.asarray(mels) / 1127)
 
 
 def bands(filters: np.ndarray) -> list[tuple[slice, slice]]:

@@ -34,21 +34,13 @@ class Statistics:
 
     @property
     def mean(self) -> float:
-        """Mean of the log-mel values.
-
-        Raises:
-            DataError: no clip was given yet.
-        """
+        """Mean of the log-mel values; DataError: no clip was given yet."""
         self._refuse_nothing()
         return self._sum / self._count
 
     @property
     def std(self) -> float:
-        """Standard deviation of the log-mel values, undivided.
-
-        Raises:
-            DataError: no clip was given yet.
-        """
+        """Standard deviation of the log-mel values, undivided; DataError: no clip was given yet."""
         self._refuse_nothing()
         variance = self._sum_of_squares / self._count - self.mean**2
         return math.sqrt(max(0.0, variance))

@@ -71,11 +71,7 @@ class Classifier:
 
     @property
     def checkpoint(self) -> checkpoint.Checkpoint:
-        """The checkpoint that the engine runs.
-
-        Raises:
-            CheckpointError: the engine is of another kind.
-        """
+        """The checkpoint that the engine runs; CheckpointError: the engine is of another kind."""
         if not isinstance(self.engine, TorchEngine):
             raise CheckpointError("this classifier runs no checkpoint, so it cannot be saved.")
         return self.engine.checkpoint
@@ -192,11 +188,11 @@ class Classifier:
     def score_waveforms(self, waveforms: list[Tensor]) -> Tensor:
         """Scores `(B, C)` of float32 waveforms `(S,)`, mono, at the model's own rate."""
         found = self._run(self.engine.score, [[waveform] for waveform in waveforms])
-        return torch.stack([self.whole(segments).scores for segments in found])
+        return torch.stack([self.whole(segments).values for segments in found])
 
     def score_file(self, source: audio.Source) -> Tensor:
         """Scores `(C,)` of a sound file of any length."""
-        return self.whole(self.segments(source)).scores
+        return self.whole(self.segments(source)).values
 
     def score_files(
         self, sounds: Iterable[Sound], limits: Limits = DEFAULT_LIMITS
@@ -234,7 +230,7 @@ class Classifier:
         columns = self.selection.of(segment, self.labels)
         found = ontology.groups(
             [self.labels[column] for column in columns],
-            segment.scores[columns].tolist(),
+            segment.values[columns].tolist(),
             None if reached is None else [reached[column] for column in columns],
         )
         return [group for group in found if group.score >= self.selection.min_score][:top]
@@ -267,11 +263,7 @@ class Classifier:
         return selected
 
     def check_groups(self) -> None:
-        """Make sure that the labels can be grouped.
-
-        Raises:
-            CheckpointError: they are not those of AudioSet.
-        """
+        """Make sure that the labels can be grouped (CheckpointError)."""
         ontology.ids_of(self.labels)
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -308,10 +300,6 @@ class Classifier:
 
 
 def check_top(top: int) -> None:
-    """Refuse a number of labels below 1 before any sound is opened.
-
-    Raises:
-        ConfigError: `top` is below 1.
-    """
+    """Refuse a number of labels below 1 before any sound is opened (ConfigError)."""
     if top < 1:
         raise ConfigError(f"top is the number of labels to give, at least 1, got {top}.")

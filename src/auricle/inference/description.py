@@ -46,7 +46,7 @@ def multiply_adds(model: str, settings: dict[str, Any], frames: int) -> int:
 def catalogue() -> list[dict[str, Any]]:
     """A row for each built-in model, by name, as plain JSON values.
 
-    name, megabytes (of the weights file), parameters, sample_rate in Hz, seconds (heard in one
+    name, megabytes (of the weights file), parameters, sample_rate in Hz, seconds (scored in one
     piece), activation, thresholds (whether it has them), labels, ids (AudioSet's, one for each
     label; None where the labels are not AudioSet's); and of the configuration's `about`
     summary, scores (rows of metric, data, value and perhaps a 95 % interval, the one that stands

@@ -68,11 +68,7 @@ def untrained(name: str, labels: list[str]) -> checkpoint.Checkpoint:
 
 
 def check_distinct(names_or_paths: Sequence[str | Path]) -> None:
-    """Refuse a model that is named twice, also by another path.
-
-    Raises:
-        CheckpointError: naming it.
-    """
+    """Refuse a model that is named twice, also by another path (CheckpointError)."""
     seen: set[Path] = set()
     for name in names_or_paths:
         place = Path(name).expanduser().resolve()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 
-from auricle.errors import CheckpointError, ConfigError, unknown_name
+from auricle.errors import CheckpointError, ConfigError, listed, unknown_name
 from auricle.inference.recognition import Prediction
 
 NAMES_SHOWN = 3
@@ -76,11 +76,10 @@ def ids_of(labels: Sequence[str]) -> list[str]:
     by_name = {kind.name: kind.id for kind in read().values()}
     unknown = [label for label in labels if label not in by_name]
     if unknown:
-        named = ", ".join(map(repr, unknown[:NAMES_SHOWN]))
-        more = f" and {len(unknown) - NAMES_SHOWN} more" if len(unknown) > NAMES_SHOWN else ""
+        named = listed(unknown, NAMES_SHOWN, repr)
         raise CheckpointError(
             f"{len(unknown)} of the model's {len(labels)} labels are not names of the AudioSet "
-            f"ontology: {named}{more}. Only AudioSet's labels can be grouped: choose "
+            f"ontology: {named}. Only AudioSet's labels can be grouped: choose "
             "a model that gives them, or ask for labels instead of groups."
         )
     return [by_name[label] for label in labels]

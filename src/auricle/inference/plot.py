@@ -1,4 +1,4 @@
-"""A picture of a recording: its log-mel spectrogram, and beside it what was heard.
+"""A picture of a recording: its log-mel spectrogram, and beside it its labels.
 
 Shapes: S samples, T frames, M mel bins.
 """
@@ -32,22 +32,18 @@ TICKS_HZ = (125, 250, 500, 1000, 2000, 4000, 8000, 16_000)
 
 
 def check_installed() -> None:
-    """Refuse to start what ends in a picture.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
+    """Refuse to start what ends in a picture (MissingExtraError)."""
     require("matplotlib.figure", "plot", "drawing")
 
 
 def save(
     sound: Path,
-    heard: "Recognition",
+    recognition: "Recognition",
     fbank: Filterbank,
     out: Path,
     channel: audio.Channel = None,
 ) -> None:
-    """Draw the sound file `sound` and what was heard in it into the picture `out`.
+    """Draw the sound file `sound` and its labels into the picture `out`.
 
     Labels below their thresholds are grey. The `channel` is as in `audio.Selected`.
 
@@ -62,9 +58,9 @@ def save(
     left, right = figure.subplots(1, 2, width_ratios=(3, 1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AudioWarning)  # said when the sound was classified
-        image = spectrogram(audio.Selected(sound, channel), heard.end, fbank)
-    _draw_spectrogram(left, image, heard.end, fbank)
-    _draw_labels(right, heard)
+        image = spectrogram(audio.Selected(sound, channel), recognition.end, fbank)
+    _draw_spectrogram(left, image, recognition.end, fbank)
+    _draw_labels(right, recognition)
     figure.suptitle(sound.name, parse_math=False)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -142,9 +138,9 @@ def _mel_bin(hz: float, fbank: Filterbank) -> float:
     return float((mel - lowest) / (highest - lowest) * (config.num_mels + 1) - 1)
 
 
-def _draw_labels(axes: "Axes", heard: "Recognition") -> None:
-    shown, places = heard.shown, range(len(heard.shown))
-    grey = [heard.silence or prediction.recognised is False for prediction in shown]
+def _draw_labels(axes: "Axes", recognition: "Recognition") -> None:
+    shown, places = recognition.shown, range(len(recognition.shown))
+    grey = [recognition.silence or prediction.recognised is False for prediction in shown]
     colours = ["lightgrey" if is_grey else "tab:blue" for is_grey in grey]
     bars = axes.barh(places, [prediction.score for prediction in shown], color=colours)
     axes.bar_label(bars, [f"{prediction.score:.1%}" for prediction in shown], padding=3)
@@ -154,4 +150,6 @@ def _draw_labels(axes: "Axes", heard: "Recognition") -> None:
     axes.set_xticks([])
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     if all(grey):
-        axes.set_title("silence" if heard.silence else "nothing recognised", fontsize="medium")
+        axes.set_title(
+            "silence" if recognition.silence else "nothing recognised", fontsize="medium"
+        )

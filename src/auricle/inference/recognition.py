@@ -48,11 +48,6 @@ class Segment:
     level: float
 
     @property
-    def scores(self) -> Tensor:
-        """The values of a segment that was scored."""
-        return self.values
-
-    @property
     def is_silent(self) -> bool:
         """Whether no window of it is as loud as SILENCE_DBFS."""
         return self.level < SILENCE_DBFS
@@ -128,7 +123,7 @@ def reached(segment: Segment, thresholds: Sequence[float] | None) -> list[bool] 
     """For each class whether it is recognised: its score is at least its threshold."""
     if thresholds is None:
         return None
-    found = segment.scores.double() >= torch.tensor(thresholds, dtype=torch.float64)
+    found = segment.values.double() >= torch.tensor(thresholds, dtype=torch.float64)
     return [False] * len(found) if segment.is_silent else found.tolist()
 
 
@@ -173,7 +168,7 @@ def recognise(
     allowed = set(selection.of(segment, labels))
     best: list[Prediction] = []
     recognised: list[Prediction] = []
-    for score, index in zip(*map(Tensor.tolist, segment.scores.topk(len(labels))), strict=True):
+    for score, index in zip(*map(Tensor.tolist, segment.values.topk(len(labels))), strict=True):
         if index not in allowed or score < selection.min_score:
             continue
         is_found = None if found is None else found[index]

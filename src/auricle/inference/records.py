@@ -154,11 +154,7 @@ FORMATS = {
 
 
 def choose_format(name: str) -> Format:
-    """Return the format called so.
-
-    Raises:
-        ConfigError: there is none.
-    """
+    """Return the format called so; ConfigError: there is none."""
     if name not in FORMATS:
         raise ConfigError(unknown_name("format", name, FORMATS))
     return FORMATS[name]

@@ -5,7 +5,6 @@ Shapes: N windows, D width of the embedding.
 
 import itertools
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from auricle.atomic import file_beside
 from auricle.data.table import PARQUET_SUFFIXES, write_rows
-from auricle.errors import ConfigError, require
+from auricle.errors import ConfigError, refused, require
 
 COLUMNS = ("file", "start", "end", "vector")
 ROWS_AT_ONCE = 4096  # of a Parquet row group: bounds the memory
@@ -51,7 +50,7 @@ def write(rows: Iterable[Row], out: Path) -> int:
     if first is None:
         return 0
     every = itertools.chain([first], waiting)
-    with _writing(out):
+    with refused(ConfigError, f"--out {out}: cannot be written", " Name another place."):
         return (_write_numpy if out.suffix == ".npy" else _write_parquet)(every, out)
 
 
@@ -92,13 +91,3 @@ def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
     waiting = iter(rows)
     while group := list(itertools.islice(waiting, ROWS_AT_ONCE)):
         yield group
-
-
-@contextmanager
-def _writing(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ConfigError(
-            f"--out {out}: cannot be written ({error.strerror}). Name another place."
-        ) from error

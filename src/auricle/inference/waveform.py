@@ -56,7 +56,7 @@ def _mean(samples: np.ndarray) -> np.ndarray:
     louder = audio.louder_channel(samples.T, mean)
     if louder is None:
         return mean
-    audio.warn_cancelling(SUBJECT, louder)
+    audio.warn_cancelling(SUBJECT, louder, "Pass one channel, or the mean, to choose.")
     return samples[louder]
 
 

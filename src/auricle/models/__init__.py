@@ -10,6 +10,7 @@ from auricle.config import from_dict
 from auricle.errors import ConfigError, unknown_name
 from auricle.models.asda import ASDA, ASDA_SIZES, ASDAConfig
 from auricle.models.ast import AST, ASTConfig
+from auricle.models.ced import CED, CED_SIZES, CEDConfig
 from auricle.models.ham_ast import HAMASTConfig, build_ham_ast
 from auricle.models.mobilenet import WIDTHS, MobileNet, MobileNetConfig
 from auricle.models.model import (
@@ -47,6 +48,7 @@ class ModelEntry:
 MODELS = {
     "asda": ModelEntry(ASDAConfig, ASDA, ASDA_SIZES),
     "ast": ModelEntry(ASTConfig, AST, SIZES),
+    "ced": ModelEntry(CEDConfig, CED, CED_SIZES, "ced"),
     "ham_ast": ModelEntry(HAMASTConfig, build_ham_ast, SIZES),
     "multiscale_ast": ModelEntry(MultiscaleASTConfig, MultiscaleAST, MULTISCALE_SIZES),
     "mobilenet": ModelEntry(MobileNetConfig, MobileNet, WIDTHS, "efficientat"),
@@ -59,13 +61,19 @@ def configure(name: str, settings: dict[str, Any], where: str = "model") -> Mode
     Raises:
         ConfigError: unknown model, size or key, or an impossible value.
     """
+    sized = with_size(name, settings, where)
+    return from_dict(MODELS[name].config, sized, where)
+
+
+def with_size(name: str, settings: dict[str, Any], where: str) -> dict[str, Any]:
+    """The `settings` of model `name` with those of the published size that `size` names, if any."""
     if name not in MODELS:
         raise ConfigError(f"{where}: {unknown_name('model', name, MODELS)}")
-    entry, settings = MODELS[name], dict(settings)
+    sizes, settings = MODELS[name].sizes, dict(settings)
     size = settings.pop("size", None)
-    if size is not None and str(size) not in entry.sizes:
-        raise ConfigError(f"{where}: {unknown_name('size', str(size), entry.sizes)}")
-    return from_dict(entry.config, {**entry.sizes.get(size, {}), **settings}, where)
+    if size is not None and str(size) not in sizes:
+        raise ConfigError(f"{where}: {unknown_name('size', str(size), sizes)}")
+    return {**sizes.get(size, {}), **settings}
 
 
 def build(name: str, settings: dict[str, Any]) -> Model:

@@ -158,11 +158,7 @@ def build_attention(
 
 
 def check_heads(config: DifferentialConfig | None, width: int, num_heads: int) -> None:
-    """Refuse settings of a model whose width cannot be divided among its heads.
-
-    Raises:
-        ValueError: as pydantic expects it of a validator.
-    """
+    """Refuse settings of a model whose width cannot be divided among its heads (ValueError)."""
     if width % num_heads:
         raise ValueError(f"width ({width}) must be a multiple of num_heads ({num_heads})")
     if config and config.halved_heads and num_heads % 2:

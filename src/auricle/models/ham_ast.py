@@ -199,24 +199,6 @@ class ScaledSoftmax(nn.Module):
         return descriptor.softmax(dim=-1) * descriptor.shape[-1]
 
 
-def _direct(attention: ChannelAttention, descriptor: Tensor) -> Tensor:
-    return descriptor
-
-
-def _multiply(tokens: Tensor, scores: Tensor) -> Tensor:
-    return tokens * scores.sigmoid()
-
-
-def _add_weighted(tokens: Tensor, scores: Tensor) -> Tensor:
-    """Fig. 1b draws a residual path: scores of zero change nothing at all."""
-    return tokens + tokens * scores
-
-
-def _add_gated(tokens: Tensor, scores: Tensor) -> Tensor:
-    """The residual path and a gate from 0 to 1."""
-    return tokens + tokens * scores.sigmoid()
-
-
 POOLINGS = {
     "patches": _pool_patches,
     "with_prefix": _pool_all_tokens,
@@ -239,7 +221,12 @@ NORMALIZATIONS: dict[str, Callable[[int], nn.Module]] = {
 
 SCORINGS: dict[str, Callable[[ChannelAttention, Tensor], Tensor]] = {
     "mlp": ChannelAttention.mlp,
-    "direct": _direct,
+    "direct": lambda attention, descriptor: descriptor,
 }
 
-GATES = {"multiply": _multiply, "residual": _add_weighted, "residual_sigmoid": _add_gated}
+GATES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "multiply": lambda tokens, scores: tokens * scores.sigmoid(),
+    # Fig. 1b draws a residual path: scores of zero change nothing at all.
+    "residual": lambda tokens, scores: tokens + tokens * scores,
+    "residual_sigmoid": lambda tokens, scores: tokens + tokens * scores.sigmoid(),
+}

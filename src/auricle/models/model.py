@@ -4,6 +4,7 @@ Shapes: B clips, T frames, M mel bins, N patch tokens, P prefix tokens, D width,
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -124,11 +125,7 @@ class Model(nn.Module, ABC):
 
     @torch.no_grad()
     def reorder_classes(self, order: list[int]) -> None:
-        """Let logit `i` be what logit `order[i]` was.
-
-        Raises:
-            ConfigError: there is no classifier.
-        """
+        """Let logit `i` be what logit `order[i]` was; ConfigError: there is no classifier."""
         for parameter in self._classifier("reordered").parameters():
             parameter.copy_(parameter[order])
 
@@ -184,11 +181,7 @@ class Model(nn.Module, ABC):
 
 
 def check_mels(features: Tensor, config: ModelConfig) -> None:
-    """Refuse features of another front end.
-
-    Raises:
-        ConfigError: they have other mel bins.
-    """
+    """Refuse features of another front end (ConfigError)."""
     mels = features.shape[2]
     if mels != config.num_mels:
         raise ConfigError(
@@ -377,16 +370,10 @@ def build_block(kind: type[EncoderBlock], config: TransformerConfig, index: int)
     )
 
 
-def _prefix_mean(tokens: Tensor, layout: TokenLayout) -> Tensor:
-    return tokens[:, : layout.num_prefix].mean(dim=1)
-
-
-def _cls(tokens: Tensor, layout: TokenLayout) -> Tensor:
-    return tokens[:, 0]
-
-
-def _patch_mean(tokens: Tensor, layout: TokenLayout) -> Tensor:
-    return mean_over(tokens[:, layout.num_prefix :], layout.valid(tokens.device))
-
-
-READOUTS = {"prefix_mean": _prefix_mean, "cls": _cls, "patch_mean": _patch_mean}
+READOUTS: dict[str, Callable[[Tensor, TokenLayout], Tensor]] = {
+    "prefix_mean": lambda tokens, layout: tokens[:, : layout.num_prefix].mean(dim=1),
+    "cls": lambda tokens, layout: tokens[:, 0],
+    "patch_mean": lambda tokens, layout: mean_over(
+        tokens[:, layout.num_prefix :], layout.valid(tokens.device)
+    ),
+}

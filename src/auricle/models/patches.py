@@ -26,11 +26,7 @@ def grid_length(length: int, patch: int, stride: int) -> int:
 def check_patches(
     patch: tuple[int, int], stride: tuple[int, int], num_mels: int, max_frames: int
 ) -> None:
-    """Refuse settings by which no patch can be cut; for the validators of settings.
-
-    Raises:
-        ValueError: what is wrong with them.
-    """
+    """Refuse settings by which no patch can be cut; for the validators of settings (ValueError)."""
     if min(*patch, *stride) < 1:
         raise ValueError(f"patch {patch} and stride {stride} must be at least 1")
     if patch[0] > num_mels or patch[1] > max_frames:

@@ -12,6 +12,7 @@ from auricle.models.model import Model
 
 InitialPositions = Literal["bilinear", "nearest", "reinitialised"]
 HEAD, POSITIONS, GRID, TABLE = "head.", "positions.", "positions.grid", "positions.table"
+COLUMNS = "positions.columns"  # CED's, each the position of a column of patches
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def transfer(
             f"the initial weights hold tensors that the model has no place for: "
             f"{_shown(left_over)}. Use a model with these parts{_attention_hint(left_over)}."
         )
-    adapted = _adapt_grid(weights, source, state, positions)
+    adapted = _adapt_grid(weights, source, state, positions) + _adapt_columns(weights, state)
     for name, value in weights.items():
         if value.shape != state[name].shape:
             raise CheckpointError(
@@ -97,6 +98,20 @@ def _adapt_grid(
     grid = weights[GRID] if image is None else image
     weights[GRID] = adapt_positions(grid, rows, columns, interpolation)
     return [GRID]
+
+
+def _adapt_columns(weights: dict[str, Tensor], state: dict[str, Tensor]) -> list[str]:
+    """Bring CED's positions of columns to the length in `state`; returns the adapted names.
+
+    As the authors do: the first columns of a longer table; a shorter one is interpolated.
+    """
+    if COLUMNS not in weights or weights[COLUMNS].shape[0] == len(state[COLUMNS]):
+        return []
+    table, target = weights[COLUMNS], len(state[COLUMNS])
+    if target > len(table):
+        table = F.interpolate(table.T[None], target, mode="linear")[0].T
+    weights[COLUMNS] = table[:target]
+    return [COLUMNS]
 
 
 def _leave_fixed_table(weights: dict[str, Tensor], state: dict[str, Tensor]) -> None:

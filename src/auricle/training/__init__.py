@@ -4,7 +4,6 @@ from auricle.training.distillation import (
     Alignment,
     Distillation,
     DistillationConfig,
-    Scenes,
     Teacher,
     TeacherStatistics,
     start_head,
@@ -25,4 +24,4 @@ from auricle.training.settings import (
     SupervisedConfig,
     TrainingConfig,
 )
-from auricle.training.step import Supervised, Variation
+from auricle.training.step import Augmentations, Supervised

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 import zipfile
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,17 +50,17 @@ class MovingAverage(WeightAveraging):
         self._average_model = None
 
 
+@dataclass
 class EpochAverage:
     """Mean of the weights at the ends of the epochs from `first` to `last`, as the papers take it.
 
     Whole numbers, such as counters, are those of the latest epoch.
     """
 
-    def __init__(self, first: int, last: int):
-        self.first = first
-        self.last = last
-        self.count = 0
-        self.mean: Weights = {}
+    first: int
+    last: int
+    count: int = 0
+    mean: Weights = field(default_factory=dict)
 
     @property
     def epochs(self) -> list[int]:
@@ -98,11 +99,7 @@ class StateFile(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
-        """Write a state.
-
-        Raises:
-            CheckpointError: the disk is full, or the folder cannot be written.
-        """
+        """Write a state; CheckpointError: the disk is full, or the folder cannot be written."""
         try:
             with file_beside(Path(path)) as part, part.open("wb") as file:
                 torch.save(checkpoint, file)
@@ -113,11 +110,7 @@ class StateFile(TorchCheckpointIO):
             ) from error
 
     def load_checkpoint(self, path: Any, *options: Any, **named: Any) -> dict[str, Any]:
-        """Read a state.
-
-        Raises:
-            CheckpointError: the file is damaged, or no state of a run.
-        """
+        """Read a state; CheckpointError: the file is damaged, or no state of a run."""
         try:
             with zipfile.ZipFile(path) as archive:
                 damaged = archive.testzip()  # torch compares no checksums
@@ -238,8 +231,9 @@ class CheckpointCallback(Checkpoint):
             return
         before_validation = module.is_validated and index + 1 + accumulate >= pieces
         wait = min(self.save_seconds, 60 * VALIDATION_MINUTES) if before_validation else None
-        due = trainer.is_global_zero and self._is_due(wait or self.save_seconds)
-        is_asked = due or bool(self.stop.number) or module.faults.too_many("training")
+        is_due = time.monotonic() - self.saved >= (wait or self.save_seconds)
+        is_asked = bool(self.stop.number) or module.faults.too_many("training")
+        is_asked |= trainer.is_global_zero and is_due
         if trainer.strategy.reduce_boolean_decision(is_asked, all=False):
             module.faults.check("training")
             self._save(trainer, index + 1)
@@ -282,9 +276,6 @@ class CheckpointCallback(Checkpoint):
         self.piece = piece
         trainer.save_checkpoint(self.history.folder / STATE_FILE)
         self.saved = time.monotonic()
-
-    def _is_due(self, seconds: float) -> bool:
-        return time.monotonic() - self.saved >= seconds
 
     def _stop_early(self, trainer: lightning.Trainer, module: Adapter) -> None:
         patience = module.config.early_stop

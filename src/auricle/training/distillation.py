@@ -24,7 +24,7 @@ from auricle.errors import ConfigError
 from auricle.evaluation import classification_metrics
 from auricle.models import ColumnEmbeddings, Model
 from auricle.training.settings import Diverged
-from auricle.training.step import Step
+from auricle.training.step import Augmentations, Step, silent_clip
 
 TEACHERS_BEST = 3  # labels among which the student's best should be
 POSITIVE = 0.5  # probability from which on a class counts as present for the teacher
@@ -98,16 +98,6 @@ class TeacherStatistics(NamedTuple):
     def to(self, like: Tensor) -> "TeacherStatistics":
         """The same on the device and in the type of `like`."""
         return TeacherStatistics._make(part if part is None else part.to(like) for part in self)
-
-
-class Scenes(NamedTuple):
-    """What makes scenes of clips, and hides parts of them from the student."""
-
-    augmentation: nn.Module  # (waveforms, lengths) -> the same two
-    overlap: nn.Module  # the same
-    mixup: nn.Module  # (waveforms, lengths, targets) -> the same three
-    masking: nn.Module  # (features, frame_counts) -> features
-    noise: nn.Module  # the same
 
 
 class Teacher:
@@ -224,8 +214,7 @@ def _width(model: Model) -> int:
     """Size of the model's embedding, measured on one clip: the heads differ."""
     trains = model.training
     with torch.no_grad():
-        silence = torch.zeros(1, model.config.shortest_frames, model.config.num_mels)
-        width = model.eval().embed(silence).shape[1]
+        width = model.eval().embed(*silent_clip(model)).shape[1]
     model.train(trains)
     return width
 
@@ -243,6 +232,7 @@ class Distillation(Step):
     """
 
     model: Student
+    saved = "model."  # without the projection
     best_by = "explained"
 
     def __init__(  # noqa: PLR0913 - a student, a teacher, and their inputs
@@ -251,7 +241,7 @@ class Distillation(Step):
         teacher: Teacher,
         statistics: TeacherStatistics,
         config: DistillationConfig,
-        scenes: Scenes,
+        augmentations: Augmentations,
         sample_rate: int,
         new_parameters: Collection[str] = (),
     ):
@@ -263,38 +253,25 @@ class Distillation(Step):
         self.is_softmax = trained.config.activation == "softmax"
         self.teacher = teacher
         self.config = config
-        self.scenes = nn.ModuleDict(scenes._asdict())
+        self.augmentations = augmentations
         self.statistics = statistics
         self.for_student = Resampler(sample_rate, trained.config.front_end.sample_rate)
         self.for_teacher = Resampler(sample_rate, teacher.sample_rate)
         projection = {f"projection.{name}" for name, _ in self.model.projection.named_parameters()}
         self.new_parameters = frozenset({f"model.{name}" for name in new_parameters} | projection)
 
-    def to_save(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The student's own of `weights`, without the projection."""
-        prefix = "model."
-        return {
-            name.removeprefix(prefix): value
-            for name, value in weights.items()
-            if name.startswith(prefix)
-        }
-
     def loss(self, batch: Batch) -> Tensor:
         """The loss of one training batch: the student's errors on augmented scenes of its clips."""
-        waveforms, lengths = self._scenes(batch)
+        waveforms, lengths, _ = self.augmentations.mixed(batch)
         teacher = self.teacher.outputs(*self.for_teacher(waveforms, lengths))
         features, frame_counts = self.fbank(*self.for_student(waveforms, lengths))
-        features = self.scenes["masking"](features, frame_counts)
-        features = self.scenes["noise"](features, frame_counts)
+        features = self.augmentations.hidden(features, frame_counts)
         student = self.model(features, frame_counts, _num_columns(teacher))
         return self._errors(student, teacher).mean()
 
     def idle(self) -> Tensor:
         """Zero, by way of all weights: the student on the shortest clip, a silent one."""
-        model = self.model.model
-        device, frames = next(model.parameters()).device, model.config.shortest_frames
-        features = torch.zeros(1, frames, model.config.num_mels, device=device)
-        student = self.model(features, torch.tensor([frames], device=device))
+        student = self.model(*silent_clip(self.model.model))
         return 0.0 * (student.logits.sum() + student.embeddings.sum())
 
     def validate(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
@@ -328,13 +305,6 @@ class Distillation(Step):
             "agreement": agreement.item(),
             "mAP": scores["mAP"],
         }
-
-    def _scenes(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        waveforms, lengths, targets = batch[:3]
-        waveforms, lengths = self.scenes["augmentation"](waveforms, lengths)
-        waveforms, lengths = self.scenes["overlap"](waveforms, lengths)
-        waveforms, lengths, _ = self.scenes["mixup"](waveforms, lengths, targets)
-        return waveforms, lengths
 
     def _probabilities(self, logits: Tensor) -> Tensor:
         return logits.softmax(dim=1) if self.is_softmax else logits.sigmoid()

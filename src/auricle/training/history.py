@@ -5,6 +5,7 @@ import io
 import math
 import warnings
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,32 +25,22 @@ Weights = dict[str, Tensor]
 SHOWN = ("train_loss", "validation_loss", "accuracy", "mAP")  # in the line for people
 
 
+@dataclass(eq=False)
 class History:
     """The epochs so far, in memory and in the run's folder.
 
     Of validated epochs the best score wins, of equal scores the lower loss, then the earlier epoch;
     where none is validated yet, every epoch is the best so far.
-
-    Args:
-        best_by: name of the number that chooses the best epoch; larger is better.
-        save: writes weights to a folder, with their epoch's numbers beside them.
-        resumes: go on from the state that is in the folder.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        best_by: str,
-        save: Callable[[Path, Record, Weights], None],
-        resumes: bool = False,
-    ):
-        self.folder = folder
-        self.best_by = best_by
-        self.save = save
-        self.resumes = resumes
-        self.records: list[Record] = []
-        self.best: Record | None = None
-        self.average: Record | None = None  # of the weights averaged over epochs
+    folder: Path
+    best_by: str  # the number that chooses the best epoch; larger is better
+    # Writes weights to a folder, with their epoch's numbers beside them.
+    save: Callable[[Path, Record, Weights], None]
+    resumes: bool = False  # from the state that is in the folder
+    records: list[Record] = field(default_factory=list)
+    best: Record | None = None
+    average: Record | None = None  # of the weights averaged over epochs
 
     def add(self, record: Record, weights: Weights | None) -> None:
         """Save the weights of an epoch to `last/`, perhaps to `best/`, and note its numbers.

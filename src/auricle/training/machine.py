@@ -93,11 +93,7 @@ class Machine:
         return "bf16-mixed"
 
     def check(self, config: TrainingConfig) -> None:
-        """Refuse what this machine cannot do.
-
-        Raises:
-            ConfigError: naming the option or the setting.
-        """
+        """Refuse what this machine cannot do (ConfigError)."""
         _check_names(self)
         _check_devices(self)
         _check_launch(self)
@@ -289,22 +285,15 @@ def as_user_errors(folder: Path) -> Iterator[None]:
             f"go on with: auricle train --resume {folder}"
         ) from error
     except RuntimeError as error:
-        if not _is_out_of_memory(error):
+        text = str(error)
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in text:
             raise
+        line = text.partition("\n")[0].strip().removesuffix(".")
         raise UserError(
-            f"out of memory: {_first_line(error)} Give a larger training.accumulate (a batch is "
+            f"out of memory: {line}. Give a larger training.accumulate (a batch is "
             "taken in so many parts, the result stays the same), a smaller training.batch_size, "
             "training.precision=bf16-mixed, or a shorter data.crop_seconds."
         ) from error
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-def _first_line(error: RuntimeError) -> str:
-    line = str(error).splitlines()[0].strip()
-    return line if line.endswith(".") else f"{line}."
 
 
 @contextmanager

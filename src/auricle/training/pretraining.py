@@ -85,6 +85,7 @@ class Pretraining(Step):
     """
 
     model: Objective
+    saved = "student."  # decoder and teacher have done their work
     best_by = "nearest"  # neighbours; without a probe the loss chooses
 
     def __init__(  # noqa: PLR0913 - what learns, from what, and who watches
@@ -102,19 +103,11 @@ class Pretraining(Step):
         self.augmentation = augmentation
         self.probe = probe
         self.stop_at_collapse = stop_at_collapse
-        beside = (name for name, _ in objective.named_parameters() if not _is_followed(name))
+        names = (name for name, _ in objective.named_parameters())
+        beside = (name for name in names if not name.startswith(("student.", "teacher.")))
         self.new_parameters = frozenset((*(f"student.{name}" for name in new_parameters), *beside))
         self.last: Terms | None = None
         self.low: set[str] = set()  # what was too much the same when last looked at
-
-    def to_save(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The student's own of `weights`: decoder and teacher have done their work."""
-        prefix = "student."
-        return {
-            name.removeprefix(prefix): value
-            for name, value in weights.items()
-            if name.startswith(prefix)
-        }
 
     def loss(self, batch: Batch) -> Tensor:
         """The loss of one training batch, augmented and masked."""
@@ -125,7 +118,8 @@ class Pretraining(Step):
     def terms(self) -> dict[str, Tensor]:
         """The parts of the last loss, and how much targets and answers differed."""
         assert self.last is not None
-        return _numbers(self.last)
+        means = {name: value.detach().mean() for name, value in self.last.parts.items()}
+        return means | {name: getattr(self.last, name) for name in WATCHED}
 
     def updated(self, count: int) -> None:
         """Let the objective follow, and look whether it collapses.
@@ -165,7 +159,8 @@ class Pretraining(Step):
 
     def _watch(self, count: int) -> None:
         """Look at what all processes saw last, so that all go on or all stop."""
-        seen = [values for values in gather(self.last and _watched(self.last)) if values]
+        own = self.last and tuple(getattr(self.last, name).item() for name in WATCHED)
+        seen = [values for values in gather(own) if values]
         if not seen:
             return
         # What is no number is passed over: the end of the epoch reports that the weights are none.
@@ -186,11 +181,6 @@ class Pretraining(Step):
             warnings.warn(text, TrainingWarning, stacklevel=2)
 
 
-def _is_followed(name: str) -> bool:
-    """Whether a parameter of an objective is the student's, or follows it."""
-    return name.startswith(("student.", "teacher."))
-
-
 def _collapse(count: int, name: str, value: float) -> str:
     return (
         f"step {count}: the {name} are nearly the same for all patches (deviation {value:.4f}, at "
@@ -198,16 +188,3 @@ def _collapse(count: int, name: str, value: float) -> str:
         "training.optimizer.learning_rate, or raise pretraining.objective.first_decay, in a new "
         "run."
     )
-
-
-def _watched(terms: Terms) -> tuple[float, ...]:
-    """How much targets and answers differed, as plain numbers."""
-    return tuple(getattr(terms, name).item() for name in WATCHED)
-
-
-def _numbers(terms: Terms) -> dict[str, Tensor]:
-    """Means over the clips, by name."""
-    return {
-        **{name: value.detach().mean() for name, value in terms.parts.items()},
-        **{name: getattr(terms, name) for name in WATCHED},
-    }

@@ -138,11 +138,7 @@ SERVICES = {"wandb": "Weights & Biases", "mlflow": "MLflow"}  # by the package t
 
 
 def check_services(names: Iterable[str]) -> None:
-    """Refuse services whose packages are missing.
-
-    Raises:
-        MissingExtraError: naming the package.
-    """
+    """Refuse services whose packages are missing (MissingExtraError)."""
     for name in names:
         require(name, "track", f"logging to {SERVICES[name]}")
 

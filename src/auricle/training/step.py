@@ -5,7 +5,7 @@ Shapes: B clips, S samples, C classes.
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,17 +21,23 @@ class Step(nn.Module, ABC):
 
     Attributes:
         model: what learns.
+        saved: prefix of the weights in `model` that a checkpoint keeps.
         new_parameters: names in `model` that are not from initial weights.
         best_by: the name in `metrics` that chooses the best epoch; larger is better.
     """
 
     model: nn.Module
+    saved: str = ""
     new_parameters: frozenset[str] = frozenset()
     best_by: str
 
     def to_save(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Of the weights of `model` those that a checkpoint keeps, by the names it has for them."""
-        return weights
+        return {
+            name.removeprefix(self.saved): value
+            for name, value in weights.items()
+            if name.startswith(self.saved)
+        }
 
     @abstractmethod
     def loss(self, batch: Any) -> Tensor:
@@ -57,6 +63,13 @@ class Step(nn.Module, ABC):
         """Numbers of a validation from all its outputs; `validation_loss` is among them."""
 
 
+def silent_clip(model: Model) -> tuple[Tensor, Tensor]:
+    """Features and frame count of the shortest clip that `model` takes, a silent one."""
+    frames, device = model.config.shortest_frames, next(model.parameters()).device
+    features = torch.zeros(1, frames, model.config.num_mels, device=device)
+    return features, torch.tensor([frames], device=device)
+
+
 def freeze(model: nn.Module, learning: Collection[str]) -> list[nn.Module]:
     """Let only the parameters called `learning` learn.
 
@@ -79,13 +92,45 @@ def _frozen(module: nn.Module) -> Iterator[nn.Module]:
         yield from _frozen(child)
 
 
-class Variation(NamedTuple):
-    """What makes a training clip differ each time it is read; each module rests in eval mode."""
+class Augmentations(nn.Module):
+    """What makes a training clip differ each time it is read; each module rests in eval mode.
 
-    augmentation: nn.Module  # (waveforms, lengths) -> the same two
-    mixup: nn.Module  # (waveforms, lengths, targets, perhaps Partners) -> the first three
-    masking: nn.Module  # (features, frame_counts) -> features
-    noise: nn.Module  # the same
+    Args:
+        augmentation, overlap: `(waveforms, lengths) ->` the same two.
+        mixup: `(waveforms, lengths, targets, perhaps Partners) ->` the first three.
+        masking, noise: `(features, frame_counts) -> features`.
+    """
+
+    def __init__(
+        self,
+        augmentation: nn.Module,
+        mixup: nn.Module,
+        masking: nn.Module,
+        noise: nn.Module,
+        overlap: nn.Module | None = None,
+    ):
+        super().__init__()
+        self.augmentation = augmentation
+        self.overlap = overlap
+        self.mixup = mixup
+        self.masking = masking
+        self.noise = noise
+
+    def mixed(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """The waveforms, lengths and targets of a batch, augmented and mixed."""
+        waveforms, lengths, targets = batch[:3]
+        waveforms, lengths = self.augmentation(waveforms, lengths)
+        if self.overlap is not None:
+            waveforms, lengths = self.overlap(waveforms, lengths)
+        partners = getattr(batch, "partners", None)
+        if partners is not None and len(partners.rows):
+            changed = self.augmentation(partners.waveforms, partners.lengths)
+            partners = partners._replace(waveforms=changed[0], lengths=changed[1])
+        return self.mixup(waveforms, lengths, targets, partners)
+
+    def hidden(self, features: Tensor, frame_counts: Tensor) -> Tensor:
+        """Features that are masked and noisy."""
+        return self.noise(self.masking(features, frame_counts), frame_counts)
 
 
 class Supervised(Step):
@@ -106,7 +151,7 @@ class Supervised(Step):
         model: Model,
         labels: list[str],
         config: SupervisedConfig,
-        variation: Variation,
+        augmentations: Augmentations,
         new_parameters: Collection[str] = (),
     ):
         super().__init__()
@@ -116,7 +161,7 @@ class Supervised(Step):
         self.criterion = LOSSES[config.loss]
         self.best_by = config.score
         self.label_smoothing = config.label_smoothing
-        self.variation = nn.ModuleDict(variation._asdict())
+        self.augmentations = augmentations
         self.new_parameters = frozenset(new_parameters)
         self.frozen = freeze(model, new_parameters) if config.freeze == "backbone" else []
 
@@ -129,29 +174,15 @@ class Supervised(Step):
 
     def loss(self, batch: Batch) -> Tensor:
         """The loss of one training batch, augmented, mixed, masked and noisy."""
-        waveforms, lengths, targets = batch[:3]
-        augmentation, mixup = self.variation["augmentation"], self.variation["mixup"]
-        waveforms, lengths = augmentation(waveforms, lengths)
-        partners = getattr(batch, "partners", None)
-        if partners is not None:
-            if len(partners.rows):
-                changed = augmentation(partners.waveforms, partners.lengths)
-                partners = partners._replace(waveforms=changed[0], lengths=changed[1])
-            waveforms, lengths, targets = mixup(waveforms, lengths, targets, partners)
-        else:
-            waveforms, lengths, targets = mixup(waveforms, lengths, targets)
+        waveforms, lengths, targets = self.augmentations.mixed(batch)
         features, frame_counts = self.fbank(waveforms, lengths)
-        features = self.variation["masking"](features, frame_counts)
-        features = self.variation["noise"](features, frame_counts)
+        features = self.augmentations.hidden(features, frame_counts)
         logits = self.model(features, frame_counts).float()
         return self.criterion.function(logits, smooth(targets, self.label_smoothing))
 
     def idle(self) -> Tensor:
         """Zero, by way of all weights: the model gets the shortest clip, a silent one."""
-        config, device = self.model.config, next(self.model.parameters()).device
-        frames = config.shortest_frames
-        features = torch.zeros(1, frames, config.num_mels, device=device)
-        return 0.0 * self.model(features, torch.tensor([frames], device=device)).float().sum()
+        return 0.0 * self.model(*silent_clip(self.model)).float().sum()
 
     def validate(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits and targets `(B, C)` of one validation batch, the sounds as they are."""

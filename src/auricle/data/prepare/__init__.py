@@ -1,6 +1,7 @@
 """Data sets, as downloaded, to manifests. A new one: a function here and a line in DATA_SETS."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from auricle.data.manifest import read, write
@@ -18,14 +19,14 @@ from auricle.errors import DataError, unknown_name
 
 DATA_SETS: dict[str, Callable[[Request], Listing]] = {
     "esc50": environmental.list_esc50,
-    "esc10": environmental.list_esc10,
-    "speech_commands_v1": speech_commands.list_v1,
-    "speech_commands_v2": speech_commands.list_v2,
-    "speech_commands_v1_12": speech_commands.list_12_v1,
-    "speech_commands_v2_12": speech_commands.list_12_v2,
+    "esc10": partial(environmental.list_esc50, only_esc10=True),
+    "speech_commands_v1": partial(speech_commands.list_all, version=speech_commands.V1),
+    "speech_commands_v2": partial(speech_commands.list_all, version=speech_commands.V2),
+    "speech_commands_v1_12": partial(speech_commands.list_12, version=speech_commands.V1),
+    "speech_commands_v2_12": partial(speech_commands.list_12, version=speech_commands.V2),
     "speech_commands_12": speech_commands.list_subset,
     "audioset": audioset.list_clips,
-    "audioset_balanced": audioset.list_balanced,
+    "audioset_balanced": partial(audioset.list_clips, names=("balanced_train", "eval")),
     "fsd50k": environmental.list_fsd50k,
     "urbansound8k": environmental.list_urbansound8k,
     "folder": foreign.list_folder,

@@ -8,7 +8,7 @@ sub-folder; START is in seconds or milliseconds.
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,22 +35,14 @@ class Segment:
     where: str
 
 
-def list_clips(request: Request) -> Listing:
-    """The clips of all lists that are there: balanced and unbalanced training, and evaluation.
+def list_clips(request: Request, names: Sequence[str] = tuple(LISTS)) -> Listing:
+    """The clips of those of the lists `names` that are there.
 
     Raises:
         DataError: a list or the class labels are missing or not AudioSet's, or there is no clip.
         AudioError: there is no sound at all.
     """
-    return _list(request.folder, list(LISTS))
-
-
-def list_balanced(request: Request) -> Listing:
-    """The clips of balanced training and of evaluation, as `list_clips`."""
-    return _list(request.folder, ["balanced_train", "eval"])
-
-
-def _list(folder: Path, names: list[str]) -> Listing:
+    folder = request.folder
     segments = _read_lists(folder, names)
     classes = _find(folder, CLASSES)
     if not segments or classes is None:
@@ -80,7 +72,7 @@ def _list(folder: Path, names: list[str]) -> Listing:
     return Listing(Manifest(folder, tuple(clips)), tuple(notes))
 
 
-def _read_lists(folder: Path, names: list[str]) -> dict[str, dict[str, Segment]]:
+def _read_lists(folder: Path, names: Sequence[str]) -> dict[str, dict[str, Segment]]:
     """The segments of every list that is there, by name of the list."""
     tables = {name: _find(folder, f"{name}_segments.csv") for name in names}
     return {name: read_segments(table) for name, table in tables.items() if table is not None}

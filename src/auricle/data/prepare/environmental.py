@@ -55,11 +55,6 @@ def list_esc50(request: Request, only_esc10: bool = False) -> Listing:
     return Listing(Manifest(table, tuple(clips)))
 
 
-def list_esc10(request: Request) -> Listing:
-    """The clips of ESC-10, as `list_esc50`."""
-    return list_esc50(request, only_esc10=True)
-
-
 def list_urbansound8k(request: Request) -> Listing:
     """The clips of UrbanSound8K: label from `class`, group from `fsID`.
 

@@ -37,11 +37,7 @@ class Listing:
 
 
 def check_not_packed(folder: Path) -> None:
-    """Refuse a folder of packed shards, or its manifest: nothing is to be prepared there.
-
-    Raises:
-        DataError: saying what to do with it.
-    """
+    """Refuse a folder of packed shards, or its manifest (DataError): it is prepared already."""
     parent = folder.parent if folder.name == SHARD_MANIFEST else folder
     if os.path.isfile(parent / SHARD_INDEX):
         raise DataError(
@@ -51,11 +47,7 @@ def check_not_packed(folder: Path) -> None:
 
 
 def find_root(folder: Path, marker: str) -> Path:
-    """`folder`, or the first folder in it, that holds `marker`: archives bring a folder along.
-
-    Raises:
-        DataError: none does.
-    """
+    """`folder`, or the first one in it, that holds `marker`: archives bring one (or DataError)."""
     if os.path.exists(folder / marker):
         return folder
     inside = sorted(path.parents[marker.count("/")] for path in folder.glob(f"*/{marker}"))
@@ -87,11 +79,7 @@ def check_complete(folder: Path, clips: Sequence[Clip]) -> None:
 
 
 def check_labels_can_be_written(clips: Sequence[Clip]) -> None:
-    """Make sure that no label holds a semicolon, which separates labels in a manifest.
-
-    Raises:
-        DataError: naming the label.
-    """
+    """Refuse a label with a semicolon, which separates labels in a manifest (DataError)."""
     for clip in clips:
         for label in clip.labels:
             if ";" in label:
@@ -102,11 +90,7 @@ def check_labels_can_be_written(clips: Sequence[Clip]) -> None:
 
 
 def check_source_is_kept(source: Path, out: Path) -> None:
-    """Make sure that the manifest is not written over the table that it is made from.
-
-    Raises:
-        DataError: it would be.
-    """
+    """Refuse to write the manifest over the table that it is made from (DataError)."""
     if os.path.exists(out) and os.path.samefile(source, out):
         raise DataError(
             f"{out}: is the table that the manifest is made from, and would be lost. "

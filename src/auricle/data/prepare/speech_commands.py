@@ -69,17 +69,8 @@ V1 = Version(1, WORDS_V1, 64_721)
 V2 = Version(2, (*WORDS_V1, *NEW_IN_V2), 105_829)
 
 
-def list_v1(request: Request) -> Listing:
-    """The clips of version 1, as `list_words`."""
-    return _list(request, V1)
-
-
-def list_v2(request: Request) -> Listing:
-    """The clips of version 2, as `list_words`."""
-    return _list(request, V2)
-
-
-def _list(request: Request, version: Version) -> Listing:
+def list_all(request: Request, version: Version) -> Listing:
+    """The clips of all words, as `list_words`, with a note of those that are missing."""
     manifest = list_words(request.folder, version)
     return Listing(manifest, tuple(missing_clips(manifest, version)))
 
@@ -170,17 +161,8 @@ def _read_list(path: Path, root: Path, present: dict[str, None]) -> list[str]:
     return names
 
 
-def list_12_v1(request: Request) -> Listing:
-    """The clips of version 1."""
-    return _list_12(request, V1)
-
-
-def list_12_v2(request: Request) -> Listing:
-    """The clips of version 2."""
-    return _list_12(request, V2)
-
-
-def _list_12(request: Request, version: Version) -> Listing:
+def list_12(request: Request, version: Version) -> Listing:
+    """The clips of the twelve classes."""
     words = list_words(request.folder, version)
     archive = _test_folder(request, words.source, version)
     splits = ("train", "validation") if archive else ("train", "validation", "test")
