@@ -5,8 +5,7 @@ import torch
 
 from auricle import checkpoint, models
 from auricle.errors import CheckpointError, ConfigError
-from auricle.evaluation.agreement import Both
-from auricle.evaluation.matching import check_can_match, match_moments, matched
+from auricle.evaluation.agreement import Both, check_can_match, match_moments, matched
 
 
 def log_odds(scores):

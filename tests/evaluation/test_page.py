@@ -11,8 +11,7 @@ import torch
 
 from auricle.data import Clip, Manifest
 from auricle.evaluation import page, report
-from auricle.evaluation.evaluate import measure
-from auricle.evaluation.scoring import ScoredClips
+from auricle.evaluation.evaluate import ScoredClips, measure
 
 LABELS = ["<b>bark", 'me"ow', "r&b"]
 

@@ -11,8 +11,8 @@ import torch
 
 from auricle import data
 from auricle.errors import DataError
-from auricle.evaluation import ProbeConfig, compare, probe, probe_report
-from auricle.evaluation.probe import nearest_scores
+from auricle.evaluation import ProbeConfig, compare, probe
+from auricle.evaluation.probe import nearest_scores, probe_lines, write_probe
 
 PITCHES = {"high": 2000.0, "low": 200.0, "middle": 700.0}  # Hz
 
@@ -144,8 +144,8 @@ def test_the_nearest_neighbours_vote_by_their_likeness():
 
 def test_a_probe_is_written_for_people_programs_and_comparisons(embedder, tones, tmp_path):
     found = probe(embedder, tones, config=ProbeConfig(neighbours=3, seed=1))
-    probe_report.write(found, tmp_path / "a", {"model": "pitch"})
-    probe_report.write(found, tmp_path / "b", {"model": "pitch"})
+    write_probe(found, tmp_path / "a", {"model": "pitch"})
+    write_probe(found, tmp_path / "b", {"model": "pitch"})
     record = json.loads((tmp_path / "a" / "probe.json").read_text())
     assert record["model"] == "pitch"
     assert record["metric"] == "accuracy"
@@ -154,7 +154,7 @@ def test_a_probe_is_written_for_people_programs_and_comparisons(embedder, tones,
     assert record["linear_classes"][0]["label"] == "high"
     assert compare([tmp_path / "a"], [tmp_path / "b"]).accuracy == (1.0, 1.0)
     interval = "95 % interval not defined: other draws of these groups give the same value"
-    assert probe_report.lines(found) == [
+    assert probe_lines(found) == [
         "embedding   4 numbers; 24 clips in 12 groups judged",
         f"linear      accuracy 100.0% ({interval})",
         f"nearest     accuracy 100.0% ({interval})",

@@ -110,8 +110,7 @@ def match(  # noqa: PLR0913 - one parameter for each option
     from auricle import checkpoint
     from auricle.data import read
     from auricle.evaluation import report
-    from auricle.evaluation.agreement import score_both
-    from auricle.evaluation.matching import check_can_match, matched
+    from auricle.evaluation.agreement import check_can_match, matched, score_both
     from auricle.inference import Classifier, check_distinct, resolve  # here, for a quick --help
 
     check_distinct([student, teacher])

@@ -1,5 +1,6 @@
 """`auricle probe`: what frozen embeddings know of the classes of some data."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,11 +65,10 @@ def probe(  # noqa: PLR0913 - one parameter for each option
     """
     if (train_split is None) != (test_split is None):
         raise ConfigError("--train-split and --test-split go together: name both, or neither.")
-    import contextlib
-
     from auricle.data import read
-    from auricle.evaluation import ProbeConfig, leave_out, probe_report, report
+    from auricle.evaluation import ProbeConfig, leave_out, report
     from auricle.evaluation import probe as probe_model
+    from auricle.evaluation.probe import probe_lines, write_probe
     from auricle.inference import (
         Engine,
         TorchEngine,
@@ -90,11 +90,11 @@ def probe(  # noqa: PLR0913 - one parameter for each option
         with judging.counting(len(manifest.clips)) as progress:
             found = probe_model(engine, manifest, splits, config, batch_size, progress)
         judging.report_failures(found.linear.failures)
-        typer.echo("\n".join(probe_report.lines(found)))
+        typer.echo("\n".join(probe_lines(found)))
         if out:
             asked: dict[str, Any] = {"model": model, "deviation": deviation, "data": str(data)}
             asked |= {"splits": splits, "without": without or []}
-            probe_report.write(found, out, asked | config.to_dict())
+            write_probe(found, out, asked | config.to_dict())
             typer.echo(f"{out}: probe.json, predictions.csv and scores.safetensors")
     if found.linear.failures:
         raise typer.Exit(1)

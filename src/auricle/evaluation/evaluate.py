@@ -1,21 +1,24 @@
 """Score the clips of a manifest as `predict` does, and measure: metrics, intervals, worst clips.
 
+Every clip is scored once, whole; faulty clips are set aside. Scores may be those of a classifier,
+embeddings, or anything else that is a tensor for each clip.
+
 Shapes: B clips of a batch, N clips, K members of an ensemble, C classes.
 """
 
 import difflib
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from auricle.data import Clip, Manifest, trained_on
 from auricle.data.clips import group_of
-from auricle.errors import DataError, DataWarning, listed, unknown_name
+from auricle.errors import AudioError, DataError, DataWarning, UserError, listed, unknown_name
 from auricle.evaluation import bootstrap
 from auricle.evaluation.bootstrap import (
     Interval,
@@ -37,20 +40,78 @@ from auricle.evaluation.metrics import (
     require_torchmetrics,
     wilson_interval,
 )
-from auricle.evaluation.scoring import (
-    Failure,
-    Progress,
-    ScoredClips,
-    ScoreFiles,
-    Scorer,
-    no_progress,
-    score_clips,
-)
-from auricle.inference import Ensemble
+from auricle.inference import Classifier, Ensemble
+from auricle.inference.windows import Limits, Sound
 
 SEED = 0  # of the intervals
 NUM_WORST = 20  # clips listed
 MEMBER_METRICS = ("accuracy", "top5_accuracy", "mAP", "mAUC", "d_prime", "macro_f1")
+
+Scorer: TypeAlias = Classifier | Ensemble  # what can be evaluated
+ScoreFiles: TypeAlias = Callable[[Sequence[Sound], Limits], Iterator[Tensor | UserError]]
+Progress: TypeAlias = Callable[[int], object]  # called with a number of clips that were scored
+
+
+def no_progress(num_clips: int) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A clip that could not be scored, and why."""
+
+    clip: Clip
+    reason: str
+
+    def __str__(self) -> str:
+        """The reason, with the file where it does not name it itself."""
+        path = str(self.clip.path)
+        return self.reason if path in self.reason else f"{path}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class ScoredClips:
+    """The clips that could be scored, their scores `(N, ...)`, and the others."""
+
+    clips: list[Clip]
+    scores: Tensor
+    failures: list[Failure]
+
+
+def score_clips(
+    score_files: ScoreFiles, manifest: Manifest, batch_size: int, progress: Progress = no_progress
+) -> ScoredClips:
+    """Score every clip of `manifest`, long ones window by window.
+
+    Args:
+        score_files: such as `Classifier.score_files`.
+        batch_size: windows that are scored together at most.
+        progress: called with 1 for each clip once it is scored.
+
+    Raises:
+        DataError: no clip can be scored.
+        CheckpointError: the model's scores are not numbers.
+        MissingExtraError: a clip needs PyAV, which is not installed.
+    """
+    clips: list[Clip] = []
+    rows: list[Tensor] = []
+    failures: list[Failure] = []
+    outcomes = score_files([clip.sound for clip in manifest.clips], Limits(windows=batch_size))
+    for clip, outcome in zip(manifest.clips, outcomes, strict=True):
+        if isinstance(outcome, AudioError):
+            failures.append(Failure(clip, str(outcome)))
+        elif isinstance(outcome, UserError):
+            raise type(outcome)(str(Failure(clip, str(outcome)))) from outcome
+        else:
+            clips.append(clip)
+            rows.append(outcome)
+        progress(1)
+    if not clips:
+        raise DataError(
+            f"{manifest.source}: none of its {len(failures)} clips can be scored. "
+            f"The first: {failures[0]}"
+        )
+    return ScoredClips(clips, torch.stack(rows), failures)
 
 
 @dataclass(frozen=True)

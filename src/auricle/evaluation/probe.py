@@ -3,11 +3,18 @@
 Two answers: a linear classifier that is trained on them, and the nearest neighbours among the
 training clips. The loss of pretraining does not show it.
 
+`probe.json` holds the request, the metric's name, and for `linear` and `nearest` its value over
+all judged clips, the 95 % interval and a row for each class; `parts` holds a row for each fold, or
+for the split. `predictions.csv` and `scores.safetensors` are the linear probe's, so that `auricle
+compare` takes the folder.
+
 Shapes: N clips, D width of the embedding, C classes.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -16,16 +23,25 @@ from torch import Tensor
 from auricle.config import Settings
 from auricle.data import Manifest
 from auricle.data.clips import group_of
-from auricle.evaluation import linear
+from auricle.evaluation import linear, report
 from auricle.evaluation.bootstrap import WeightedRanking, number_groups
 from auricle.evaluation.division import Division, divide, in_use
-from auricle.evaluation.evaluate import Evaluation, measure, targets_of
+from auricle.evaluation.evaluate import (
+    Evaluation,
+    Progress,
+    ScoredClips,
+    measure,
+    no_progress,
+    score_clips,
+    targets_of,
+)
 from auricle.evaluation.metrics import correct_clips, is_single_label, require_torchmetrics
-from auricle.evaluation.scoring import Progress, ScoredClips, no_progress, score_clips
 from auricle.inference import Engine, windows
 
 TEMPERATURE = 0.07  # of the neighbours' weights
 QUERIES_AT_ONCE = 512  # bounds the memory
+PROBE_FILE = "probe.json"
+CLASS_KEYS = ("label", "clips", "average_precision", "recall")
 
 
 class ProbeConfig(Settings):
@@ -165,3 +181,52 @@ def _value(scores: Tensor, targets: Tensor, single_label: bool) -> float | None:
     ranking = WeightedRanking(scores, targets)
     every_clip = torch.ones(1, len(scores), dtype=torch.float64)
     return ranking.mean_ap(every_clip).item() if ranking else None
+
+
+def write_probe(probe: Probe, folder: Path, request: dict[str, Any]) -> None:
+    """Write probe.json, predictions.csv and scores.safetensors into `folder`.
+
+    Args:
+        request: what was probed (model, data, ...), for the top of probe.json.
+
+    Raises:
+        DataError: the folder cannot be written to.
+    """
+    report.write_predictions(probe.linear, folder)
+    values = {"metric": probe.metric, "width": probe.width, "num_clips": len(probe.linear.clips)}
+    values["resampled"] = probe.linear.metrics["resampled"]
+    tables: dict[str, Any] = {"parts": [asdict(part) for part in probe.parts]}
+    for name, metrics in (("linear", probe.linear.metrics), ("nearest", probe.nearest.metrics)):
+        interval = metrics["intervals"].get(probe.metric)
+        values[name] = {"value": metrics[probe.metric], "interval": interval}
+        rows = metrics["classes"]
+        tables[f"{name}_classes"] = [{key: row[key] for key in CLASS_KEYS} for row in rows]
+    record = report.json_record(request | values, probe.linear, tables)
+    report.write_json(record, folder / PROBE_FILE)
+
+
+def probe_lines(probe: Probe) -> list[str]:
+    """What to print: a line for each probe, then one for each fold."""
+    resampled = probe.linear.metrics["resampled"]
+    clips = f"{len(probe.linear.clips)} clips"
+    if resampled["unit"] == "groups":
+        clips += f" in {resampled['number']} groups"
+    metric = probe.metric
+
+    def text(evaluation: Evaluation) -> str:
+        return report.value_text(evaluation.metrics, metric, metric == "accuracy")
+
+    printed = [f"embedding   {probe.width} numbers; {clips} judged"]
+    printed.append(f"linear      {metric} {text(probe.linear)}")
+    printed.append(f"nearest     {metric} {text(probe.nearest)}")
+    if len(probe.parts) > 1:
+        for part in probe.parts:
+            values = (_shown(value, probe.metric) for value in (part.linear, part.nearest))
+            printed.append("  {:<10}linear {}, nearest {}".format(part.name, *values))
+    return printed
+
+
+def _shown(value: float | None, metric: str) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1%}" if metric == "accuracy" else f"{value:.3f}"

@@ -22,8 +22,14 @@ from torch import Tensor
 from auricle.config import read_yaml
 from auricle.data import Manifest
 from auricle.errors import ConfigError, DataError, listed, unknown_name
-from auricle.evaluation.evaluate import Evaluation, measure, score_labelled
-from auricle.evaluation.scoring import Progress, Scorer, no_progress
+from auricle.evaluation.evaluate import (
+    Evaluation,
+    Progress,
+    Scorer,
+    measure,
+    no_progress,
+    score_labelled,
+)
 
 FIRST = 5  # labels that a user is shown
 BUILTIN = Path(str(resources.files("auricle"))) / "label_maps"
