@@ -31,10 +31,10 @@ from torch import nn
 
 from auricle.data import Batch
 from auricle.experiment.prepared import Sources
-from auricle.experiment.pretraining import build_pretraining
 from auricle.experiment.read import parse
 from auricle.experiment.recipe import PretrainRecipe
 from auricle.experiment.run import build_checkpoint
+from auricle.experiment.steps import build_pretraining
 from auricle.training import optimizer
 from auricle.training.objectives import SelfDistillation
 from auricle.training.pretraining import Pretraining

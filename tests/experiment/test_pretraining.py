@@ -15,7 +15,7 @@ from auricle.cli.main import app
 from auricle.config import from_dict
 from auricle.errors import ConfigError, DataWarning, TrainingWarning, UserError
 from auricle.experiment import Sources, prepare, recipe_from
-from auricle.experiment.pretraining import _Probe
+from auricle.experiment.steps import _Probe
 from auricle.inference import Classifier
 from auricle.training import ProbeDataConfig, pretraining
 from auricle.training.history import History

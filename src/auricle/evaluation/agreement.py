@@ -26,6 +26,7 @@ from auricle.errors import NAMES_SHOWN, CheckpointError, DataError
 from auricle.evaluation.bootstrap import (
     WeightedRanking,
     bootstrap_intervals,
+    described,
     jackknife_intervals,
     number_groups,
     weighted_means,
@@ -37,9 +38,7 @@ from auricle.evaluation.evaluate import (
     ScoredClips,
     Scorer,
     no_progress,
-    resampled_units,
     score_clips,
-    undefined_intervals,
 )
 from auricle.evaluation.metrics import (
     DECISION_THRESHOLD,
@@ -245,15 +244,11 @@ def _intervals(
     shares: dict[str, Tensor], ranking: WeightedRanking, groups: Tensor
 ) -> dict[str, Any]:
     intervals = bootstrap_intervals(weighted_means(shares), groups, SEED)
-    undefined = {"mAP": NO_LABELS}
     if ranking:
         intervals["mAP"] = jackknife_intervals(ranking.means, groups, SEED)["mAP"]
-        undefined = {}
-    return {
-        "intervals": intervals,
-        "undefined": undefined | undefined_intervals(intervals, groups),
-        "resampled": resampled_units(groups),
-    }
+    result = {"intervals": intervals} | described(intervals, groups)
+    result["undefined"] = ({} if ranking else {"mAP": NO_LABELS}) | result["undefined"]
+    return result
 
 
 def ranks(student: Tensor, teacher: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ Shapes: N clips, C classes, G groups, R rounds, r rounds at a time, K segments o
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from statistics import NormalDist
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -88,10 +89,18 @@ def jackknife_intervals(metrics: Metrics, groups: Tensor, seed: int) -> dict[str
     }
 
 
-def why_undefined(groups: Tensor) -> str:
-    """Return why an interval over these `groups` `(N,)` is None."""
-    unit = unit_of(groups)
-    return (NO_SPREAD if int(groups.max()) else ONE_UNIT).format(unit=unit)
+def described(intervals: dict[str, Interval], groups: Tensor) -> dict[str, dict[str, Any]]:
+    """What else is reported of intervals over `groups` `(N,)`.
+
+    undefined: why one is None, by `intervals.METRIC`.
+    resampled: what they draw, how many there are, and how often the bootstrap draws them.
+    """
+    unit, number = unit_of(groups), int(groups.max()) + 1
+    why = (NO_SPREAD if number > 1 else ONE_UNIT).format(unit=unit)
+    return {
+        "undefined": {f"intervals.{name}": why for name, ends in intervals.items() if ends is None},
+        "resampled": {"unit": f"{unit}s", "number": number, "rounds": ROUNDS},
+    }
 
 
 def unit_of(groups: Tensor) -> str:

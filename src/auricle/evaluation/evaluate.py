@@ -287,25 +287,14 @@ def judge(
     scores, single_label = scores.double(), metrics["single_label"]
     metrics["calibration_error"] = calibration_error(scores, targets, single_label)
     metrics["intervals"] = _intervals(scores, targets, groups, thresholds)
-    metrics["undefined"] |= undefined_intervals(metrics["intervals"], groups)
-    metrics["resampled"] = resampled_units(groups)
+    described = bootstrap.described(metrics["intervals"], groups)
+    metrics["undefined"] |= described["undefined"]
+    metrics["resampled"] = described["resampled"]
     metrics["reliability"] = reliability(scores, targets, single_label)
     rows = zip(metrics["classes"], best_thresholds(scores, targets), strict=True)
     metrics["classes"] = [row | chosen for row, chosen in rows]
     metrics["worst"] = worst_clips(scores, targets, labels)
     return metrics
-
-
-def undefined_intervals(intervals: dict[str, Interval], groups: Tensor) -> dict[str, str]:
-    """Why an interval is None, by `intervals.METRIC`."""
-    why = bootstrap.why_undefined(groups)
-    return {f"intervals.{name}": why for name, ends in intervals.items() if ends is None}
-
-
-def resampled_units(groups: Tensor) -> dict[str, Any]:
-    """What the intervals draw, how many there are, and how often the bootstrap draws them."""
-    unit, number = f"{bootstrap.unit_of(groups)}s", int(groups.max()) + 1
-    return {"unit": unit, "number": number, "rounds": bootstrap.ROUNDS}
 
 
 def _intervals(

@@ -21,6 +21,7 @@ from auricle.data import (
     split_name,
 )
 from auricle.features import (
+    AnyFilterbankConfig,
     CEDFilterbankConfig,
     EfficientATConfig,
     FbankConfig,
@@ -128,29 +129,23 @@ class _Statistics(Settings):
 
     statistics: Literal["given", "initial", "dataset"] | None = None
 
+    def fbank(self) -> AnyFilterbankConfig:
+        """The settings of the filterbank alone."""
+        values = self.model_dump(exclude={"statistics"})
+        kind: Any = features.FILTERBANKS[values["name"]].config
+        return kind(**values)
+
 
 class FbankFrontEnd(FbankConfig, _Statistics):
     """Kaldi's filterbank, and where its mean and std come from."""
-
-    def fbank(self) -> FbankConfig:
-        """The settings of the filterbank alone."""
-        return FbankConfig(**self.model_dump(exclude={"statistics"}))
 
 
 class EfficientATFrontEnd(EfficientATConfig, _Statistics):
     """EfficientAT's filterbank, and where its mean and std come from."""
 
-    def fbank(self) -> EfficientATConfig:
-        """The settings of the filterbank alone."""
-        return EfficientATConfig(**self.model_dump(exclude={"statistics"}))
-
 
 class CEDFrontEnd(CEDFilterbankConfig, _Statistics):
     """CED's filterbank, and where its mean and std come from."""
-
-    def fbank(self) -> CEDFilterbankConfig:
-        """The settings of the filterbank alone."""
-        return CEDFilterbankConfig(**self.model_dump(exclude={"statistics"}))
 
 
 FrontEndConfig = Annotated[

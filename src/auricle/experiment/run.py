@@ -1,7 +1,6 @@
 """Running a recipe: build the parts, train, and leave a folder that explains itself."""
 
 import sys
-from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -20,19 +19,17 @@ from auricle.experiment.folder import RECIPE_FILE
 from auricle.experiment.loaders import loader_specs
 from auricle.experiment.own_data import print_splits
 from auricle.experiment.prepared import Prepared
-from auricle.experiment.pretraining import build_pretraining
 from auricle.experiment.read import SECTIONS
 from auricle.experiment.recipe import (
     DistillRecipe,
-    PretrainRecipe,
     Recipe,
     TrainRecipe,
     UnlabelledDataConfig,
 )
 from auricle.experiment.results import Report, read_report, write_report
-from auricle.experiment.teaching import build_augmentations, build_distillation
+from auricle.experiment.steps import STEPS
 from auricle.features import AnyFilterbankConfig, FilterbankConfig
-from auricle.training import Machine, Supervised
+from auricle.training import Machine
 from auricle.training.history import STATE_FILE, History, Record, Weights
 from auricle.training.step import Step
 
@@ -126,26 +123,6 @@ def _build(prepared: Prepared) -> _Parts:
     trained.config.provenance.update(provenance)
     step: Step = STEPS[type(recipe)](recipe, prepared, trained, new_parameters)
     return _Parts(trained, step)
-
-
-def _build_supervised(
-    recipe: TrainRecipe, prepared: Prepared, trained: Checkpoint, new_parameters: Collection[str]
-) -> Supervised:
-    augmentations = build_augmentations(recipe, prepared.sample_rate, trained)
-    labels = prepared.labels
-    return Supervised(
-        trained.fbank, trained.model, labels, recipe.training, augmentations, new_parameters
-    )
-
-
-# What is trained, by the kind of the recipe.
-STEPS: dict[type[Recipe], Callable[..., Step]] = {
-    TrainRecipe: _build_supervised,
-    DistillRecipe: build_distillation,
-    PretrainRecipe: lambda recipe, prepared, *built: build_pretraining(
-        recipe, prepared.sources, *built
-    ),
-}
 
 
 def _make_ready(out: Path, recipe: Recipe, trained: Checkpoint, resumes: bool) -> None:
