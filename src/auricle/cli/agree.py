@@ -63,11 +63,11 @@ def agree(  # noqa: PLR0913 - one parameter for each option
     with report.writable(out):
         manifest = read(data, labelled=False).select(split, fold)
         own = checkpoint.load(Path(student)) if calibrate else resolve(student)
-        pupil, master = Classifier(own, device), Classifier.load(teacher, device)
+        sides = Classifier(own, device), Classifier.load(teacher, device)
         if calibrate:
-            check_all_known(pupil.labels, master.labels)
+            check_all_known(*(side.labels for side in sides))
         with judging.counting(2 * len(manifest.clips)) as progress:
-            found = compare_models(pupil, master, manifest, threshold, batch_size, progress)
+            found = compare_models(*sides, manifest, threshold, batch_size, progress)
         judging.report_failures(found.failures)
         asked: dict[str, Any] = {
             "teacher": teacher,

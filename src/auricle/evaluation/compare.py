@@ -241,9 +241,9 @@ def _compare_ranking(
     """mAP of both sides and their difference, each the mean over a side's evaluations."""
     row_of = {clip: row for row, clip in enumerate(a.clips)}
     sides = [_Ranked.of(side.evaluations, row_of) for side in (a, b)]
-    if sides[0] is None or sides[1] is None:
-        return None
     ranked = [side for side in sides if side is not None]
+    if len(ranked) < 2:
+        return None
     every_clip = torch.ones(1, len(groups), dtype=torch.float64)
     value_a, value_b = (side.mean_aps(every_clip).mean().item() for side in ranked)
     generator = torch.Generator().manual_seed(seed)

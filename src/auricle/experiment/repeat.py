@@ -87,29 +87,19 @@ def repeat(
             for part in chosen:
                 with folder.hold(out / part.name):
                     folder.clear(out / part.name)
-        scored = _run_parts(chosen, out, overwrite, machine)
+        scored = {}
+        for number, part in enumerate(chosen, start=1):
+            if is_first:
+                print(f"{part.name}, run {number} of {len(chosen)}", file=sys.stderr)
+            # Others may look before the first process has taken the old runs away.
+            run(part.prepared, out / part.name, overwrite, not overwrite, machine)
+            if is_first:
+                scored[part.name] = score(part.prepared, out / part.name)
         if not is_first:
             return None
         summary = summarize(scored, len({part.prepared.recipe.seed for part in chosen}))
         write_text(out / SUMMARY_FILE, to_json(summary, indent=2) + "\n")
         return summary
-
-
-def _run_parts(
-    chosen: list[Part], out: Path, overwrite: bool, machine: Machine | None
-) -> dict[str, Scores]:
-    from auricle.training import fit  # here, so that recipes can be read without lightning
-
-    is_first, scored = fit.is_first_process(), {}
-    for number, part in enumerate(chosen, start=1):
-        run_folder = out / part.name
-        if is_first:
-            print(f"{part.name}, run {number} of {len(chosen)}", file=sys.stderr)
-        # Others may look before the first process has taken the old runs away.
-        run(part.prepared, run_folder, overwrite, not overwrite, machine)
-        if is_first:
-            scored[part.name] = score(part.prepared, run_folder)
-    return scored
 
 
 def summarize(scored: dict[str, Scores], num_seeds: int) -> dict[str, Any]:

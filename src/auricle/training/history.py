@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -127,21 +128,15 @@ class History:
 FAULTS_FILE = "faults.csv"
 
 
+@dataclass(eq=False)
 class Faults:
-    """The faulty clips that this process met, and at every `check` those of all processes.
+    """The faulty clips that this process met, and at every `check` those of all processes."""
 
-    Args:
-        folder: of the run; holds them as `faults.csv`.
-        num_clips: of an epoch, over all processes, by side (training, validation).
-        max_share: of these, more of which end the training.
-    """
-
-    def __init__(self, folder: Path, num_clips: dict[str, int], max_share: float):
-        self.folder = folder
-        self.num_clips = num_clips
-        self.max_share = max_share
-        self.reasons: dict[str, str] = {}  # by path, of all epochs
-        self.counts = dict.fromkeys(num_clips, 0)  # of this process in the present epoch
+    folder: Path  # of the run; holds them as `faults.csv`
+    num_clips: dict[str, int]  # of an epoch, over all processes, by side (training, validation)
+    max_share: float  # of these, more of which end the training
+    reasons: dict[str, str] = field(default_factory=dict)  # by path, of all epochs
+    counts: Counter[str] = field(default_factory=Counter)  # of this process in the present epoch
 
     def start(self, side: str) -> None:
         """Count anew."""

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -145,11 +145,18 @@ def check_services(names: Iterable[str]) -> None:
 
 def loggers(folder: Path, names: tuple[str, ...]) -> list[Logger]:
     """CSV and TensorBoard in `folder`/logs, and the services called `names`."""
-    built = {"wandb": _wandb, "mlflow": _mlflow}
+    logs = folder / "logs"
+    services: dict[str, Callable[[], Logger]] = {
+        "wandb": lambda: WandbLogger(name=folder.name, project=PROJECT, save_dir=logs),
+        # At MLFLOW_TRACKING_URI if set, else beside the other logs.
+        "mlflow": lambda: MLFlowLogger(
+            experiment_name=PROJECT, run_name=folder.name, save_dir=str(logs / "mlflow")
+        ),
+    }
     return [
-        CSVLogger(folder, name="logs", version=_free(folder / "logs", "csv")),
+        CSVLogger(folder, name="logs", version=_free(logs, "csv")),
         TensorBoardLogger(folder, name="logs", version="tensorboard", flush_secs=60),
-        *[built[name](folder) for name in names],
+        *[services[name]() for name in names],
     ]
 
 
@@ -160,14 +167,3 @@ def _free(folder: Path, name: str) -> str:
         number += 1
         free = f"{name}-{number}"
     return free
-
-
-def _wandb(folder: Path) -> Logger:
-    return WandbLogger(name=folder.name, project=PROJECT, save_dir=folder / "logs")
-
-
-def _mlflow(folder: Path) -> Logger:
-    # At MLFLOW_TRACKING_URI if set, else beside the other logs.
-    return MLFlowLogger(
-        experiment_name=PROJECT, run_name=folder.name, save_dir=str(folder / "logs" / "mlflow")
-    )
