@@ -67,8 +67,7 @@ class ASDAConfig(TransformerConfig):
     def summary(self) -> tuple[str, str]:
         """Its sizes, then what it reads, each in a few words."""
         attention = "softmax" if self.differential is None else "differential"
-        sizes = f"width {self.width}, depth {self.depth}, heads {self.num_heads}"
-        return f"{sizes}, {attention} attention", self.reads()
+        return f"{super().summary[0]}, {attention} attention", self.reads
 
 
 class ASDA(PatchTransformer):

@@ -68,12 +68,6 @@ class ASTConfig(TransformerConfig):
         """From one patch to the next."""
         return self.stride
 
-    @property
-    def summary(self) -> tuple[str, str]:
-        """Its sizes, then what it reads, each in a few words."""
-        sizes = f"width {self.width}, depth {self.depth}, heads {self.num_heads}"
-        return sizes, self.reads(f"stride {self.stride[0]} x {self.stride[1]}, ")
-
 
 class AST(PatchTransformer):
     """Features `(B, T, M)` to logits `(B, C)`; frames past `frame_counts` have no influence.

@@ -50,12 +50,6 @@ class CEDConfig(TransformerConfig):
         check_heads(self.differential, self.width, self.num_heads)
         return self
 
-    @property
-    def summary(self) -> tuple[str, str]:
-        """Its sizes, then what it reads, each in a few words."""
-        sizes = f"width {self.width}, depth {self.depth}, heads {self.num_heads}"
-        return sizes, self.reads()
-
 
 class CED(PatchTransformer):
     """Features `(B, T, M)` to logits `(B, C)`; frames past `frame_counts` have no influence.

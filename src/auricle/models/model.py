@@ -250,12 +250,13 @@ class PatchConfig(ModelConfig):
         """Columns of the patch grid of a clip of `frames` frames."""
         return grid_length(frames, self.patch[1], self.steps[1])
 
-    def reads(self, stride: str = "") -> str:
+    @property
+    def reads(self) -> str:
         """The input in a few words, for `summary`."""
-        high, long = self.patch
-        return (
-            f"{high} x {long} patches, {stride}{self.num_mels} mel bins, {self.max_frames} frames"
-        )
+        sizes = [f"{self.patch[0]} x {self.patch[1]} patches"]
+        if "stride" in type(self).model_fields:
+            sizes.append(f"stride {self.steps[0]} x {self.steps[1]}")
+        return ", ".join([*sizes, f"{self.num_mels} mel bins", f"{self.max_frames} frames"])
 
 
 class TransformerConfig(PatchConfig):
@@ -271,6 +272,11 @@ class TransformerConfig(PatchConfig):
     drop_path: float = Field(0.0, ge=0, lt=1)
     readout: Readout = "cls"
     differential: DifferentialConfig | None = None  # None: softmax attention
+
+    @property
+    def summary(self) -> tuple[str, str]:
+        """Its sizes, then what it reads, each in a few words."""
+        return f"width {self.width}, depth {self.depth}, heads {self.num_heads}", self.reads
 
 
 class PatchTransformer(Model):

@@ -88,7 +88,7 @@ class MultiscaleASTConfig(PatchConfig):
             f"width {self.width} to {self.width * growth}, depth {sum(self.depths)} in "
             f"{len(self.depths)} stages, heads {self.num_heads} to {self.num_heads * growth}"
         )
-        return sizes, self.reads(f"stride {self.stride[0]} x {self.stride[1]}, ")
+        return sizes, self.reads
 
 
 class MultiscaleAST(Model):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from auricle.errors import CheckpointError
+from auricle.errors import CheckpointError, listed
 from auricle.models.model import Model
 
 InitialPositions = Literal["bilinear", "nearest", "reinitialised"]
@@ -55,7 +55,7 @@ def transfer(
     if left_over:
         raise CheckpointError(
             f"the initial weights hold tensors that the model has no place for: "
-            f"{_shown(left_over)}. Use a model with these parts{_attention_hint(left_over)}."
+            f"{listed(left_over, 5)}. Use a model with these parts{_attention_hint(left_over)}."
         )
     adapted = _adapt_grid(weights, source, state, positions) + _adapt_columns(weights, state)
     for name, value in weights.items():
@@ -132,11 +132,6 @@ def _pass_on(target: Model, depth: int) -> None:
             )
         for parameter in (p for module in outputs for p in module.parameters()):
             parameter.zero_()
-
-
-def _shown(names: list[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def adapt_positions(
