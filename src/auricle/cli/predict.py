@@ -110,7 +110,7 @@ def predict(  # noqa: PLR0913 - one parameter for each option
 ) -> None:
     """Name what is heard in sound files.
 
-    Where the model has thresholds, labels below theirs are told apart; a sound below -70 dBFS is
+    Where the model has thresholds, labels below theirs stand apart; a sound below -70 dBFS is
     silence. A file that cannot be used is reported on stderr and the others go on. Exit code 0:
     all files were answered; 1: a file failed; 2: nothing could be tried.
 

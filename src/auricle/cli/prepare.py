@@ -183,7 +183,7 @@ def _front_end_settings(name: str, where: str, **settings: int | None) -> "Filte
 
 
 def _beside(folder: Path) -> Path:
-    """Where the manifest goes unless told otherwise: into the folder, or beside the table."""
+    """Where the manifest goes by default: into the folder, or beside the table."""
     if folder.is_file():
         return folder.with_name(f"{folder.stem}.manifest.csv")
     return folder / "manifest.csv"

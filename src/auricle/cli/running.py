@@ -116,7 +116,7 @@ def of_run(
 def run(
     prepared: "Prepared", folder: Path, overwrite: bool, resume: bool, machine: "Machine"
 ) -> "Report":
-    """Run a recipe; who interrupts it is told how to go on."""
+    """Run a recipe; on an interruption, print how to go on."""
     from auricle import experiment
 
     try:

@@ -57,7 +57,7 @@ def save(
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 1))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", AudioWarning)  # said when the sound was classified
+        warnings.simplefilter("ignore", AudioWarning)  # given when the sound was classified
         image = spectrogram(audio.Selected(sound, channel), recognition.end, fbank)
     _draw_spectrogram(left, image, recognition.end, fbank)
     _draw_labels(right, recognition)

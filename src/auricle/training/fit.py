@@ -150,7 +150,7 @@ def _add_average(
 
 @contextmanager
 def _leaving(trainer: lightning.Trainer) -> Iterator[None]:
-    """A signal becomes KeyboardInterrupt; whoever leaves in error takes the others with him."""
+    """A signal becomes KeyboardInterrupt; on an error, end the processes that wait for this one."""
     try:
         yield
     except BaseException as error:
