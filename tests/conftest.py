@@ -3,9 +3,12 @@
 import math
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from time import sleep
 
 import numpy as np
 import pytest
@@ -120,3 +123,87 @@ def ordinary_user():
             os.seteuid(user)
 
     return rights
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `content` by its path, as the web does on a bad day.
+
+    Attributes:
+        cuts: after how many bytes the next answers break off.
+        errors: status, and the hub's code for the reason, of some paths.
+        moved: paths to which some paths redirect.
+        pauses: seconds between two pieces of the next answers.
+        asked: the ranges of the requests.
+    """
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.content: dict[str, bytes] = {}
+        self.cuts: list[int] = []
+        self.errors: dict[str, tuple[int, str]] = {}
+        self.moved: dict[str, str] = {}
+        self.pauses: list[float] = []
+        self.knows_ranges = True
+        self.asked: list[str] = []
+        self.address = f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One answer."""
+
+    server: Server
+
+    def do_GET(self):
+        server = self.server
+        path = self.path.partition("?")[0].removeprefix("/")
+        if path in server.moved:
+            self.send_response(302)
+            self.send_header("Location", f"{server.address}/{server.moved[path]}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        content = server.content.get(path)
+        wanted = self.headers.get("Range", "all")
+        server.asked.append(wanted)
+        if content is None or path in server.errors:
+            status, code = server.errors.get(path, (404, ""))
+            self.send_response(status)
+            self.send_header("X-Error-Code", code)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        start = int(wanted[len("bytes=") : -1]) if wanted != "all" and server.knows_ranges else 0
+        if start and start >= len(content):
+            self.send_error(416)
+            return
+        cut = server.cuts.pop(0) if server.cuts else None
+        if cut != 0:  # else nothing at all is answered
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(content) - start))
+            if start:
+                self.send_header("Content-Range", f"bytes {start}-/{len(content)}")
+            self.end_headers()
+            self._send(content[start:][:cut])
+        self.close_connection = True
+
+    def _send(self, content: bytes) -> None:
+        pause = self.server.pauses.pop(0) if self.server.pauses else 0.0
+        size = -(-len(content) // 4)
+        for first in range(0, len(content), size):
+            self.wfile.write(content[first : first + size])
+            sleep(pause)
+
+    def log_message(self, *arguments):
+        """Print nothing."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A web server on this machine; what is fetched from it does not wait between two tries."""
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
+    # What of a chunk has come when the connection breaks is lost; its 10 MB are more than we send.
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 10_000)
+    with Server() as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server
+        server.shutdown()

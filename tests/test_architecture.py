@@ -12,10 +12,10 @@ import auricle
 ROOT = Path(auricle.__file__).parent
 LAYERS = [  # lowest first; rooms on one line do not know each other: docs/architecture.md
     {"errors"},
-    {"config", "atomic", "padding", "progress"},
+    {"config", "atomic", "padding", "progress", "fetch"},
     {"audio", "features", "models"},
     {"checkpoint", "data"},
-    {"convert", "averaging"},
+    {"convert", "averaging", "catalogue"},
     {"inference"},
     {"evaluation"},
     {"training"},

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from auricle import catalogue
+
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 SET_UP = ("git clone", "cd auricle", "make ", "pip install")  # run by CI itself, not by a test
@@ -64,6 +66,12 @@ def test_the_commands_are_found():
     assert any(command.startswith("auricle train") for command in commands())
     assert "auricle models" in commands()  # of the table
     assert 12 <= len(commands()) <= 30
+
+
+def test_the_second_example_is_of_the_catalogue():
+    second = blocks("text")[1].split()
+    assert second[:-1] == ["auricle", "predict", "dog.wav", "--model"]
+    assert catalogue.find(second[-1]).page.startswith("MIT/ast-finetuned-audioset")
 
 
 def test_the_table_of_claims_is_short():

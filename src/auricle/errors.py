@@ -54,6 +54,10 @@ class DataError(UserError):
     """A manifest or a data set cannot be used as it is."""
 
 
+class DownloadError(UserError):
+    """A file cannot be fetched, or is not the one that was published."""
+
+
 class CheckpointError(UserError):
     """A checkpoint is missing, incomplete, or not what it says it is."""
 
@@ -96,10 +100,14 @@ def require(module: str, extra: str, purpose: str) -> ModuleType:
         raise missing_extra(package, extra, purpose) from error
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
-    """Message for a name that is not in a table, with the nearest known one first."""
+def unknown_name(kind: str, name: str, known: Iterable[str], others: Iterable[str] = ()) -> str:
+    """Message for a name that is not in a table, with the nearest known one first.
+
+    Args:
+        others: further names that may have been meant; they are not listed.
+    """
     names = sorted(known)
-    spelled = {known_name.casefold(): known_name for known_name in names}
+    spelled = {known_name.casefold(): known_name for known_name in (*others, *names)}
     nearest = difflib.get_close_matches(name.casefold(), spelled, n=1)
     hint = f" Did you mean {spelled[nearest[0]]!r}?" if nearest else ""
     return f"unknown {kind} {quoted(name)}.{hint} Known: {listed(names) or 'none'}."

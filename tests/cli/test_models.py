@@ -4,7 +4,7 @@ import json
 
 from typer.testing import CliRunner
 
-from auricle import checkpoint
+from auricle import catalogue, checkpoint
 from auricle.cli.main import app
 from auricle.inference import names
 
@@ -55,3 +55,30 @@ def test_what_was_not_recorded_is_said(tiny_model, monkeypatch):
         "  score       not recorded",
         "  speed       not recorded",
     ]
+
+
+def test_public_models_follow_with_size_licence_score_place_and_state(monkeypatch, tmp_path):
+    monkeypatch.setenv("AURICLE_CACHE", str(tmp_path))
+    lines = run("--all").splitlines()
+    assert lines[: len(run().splitlines())] == run().splitlines()
+    first = lines.index("ced-tiny      CED-tiny, AudioSet's 527 labels.")
+    assert lines[first + 1 : first + 6] == [
+        "  size        22.0 MB, 5.5 M parameters",
+        "  licence     Apache-2.0",
+        "  score       48.1% mAP (AudioSet; as published, not measured here)",
+        "  from        https://huggingface.co/mispeech/ced-tiny, revision ace276d29dd0",
+        "  cached      no",
+    ]
+    text = "\n".join(lines)
+    assert "size unknown, 88 M parameters" in text
+    assert "https://huggingface.co/ta012/SSLAM_AS2M_Finetuned, revision unknown: the newest" in text
+    assert "  licence     not stated; forbids any use that the authors did not permit, for" in text
+    assert "  from        no address known; see https://github.com/MyParadise21/ASDA" in text
+    assert lines[-1] == f"Public models are kept in {tmp_path}"
+
+
+def test_json_holds_public_models_too():
+    rows = {row["name"]: row for row in json.loads(run("--all", "--json"))}
+    assert set(rows) == {*names.builtin_names(), *catalogue.names()}
+    assert rows["ast"]["sha256"] == catalogue.find("ast").sha256
+    assert (rows["eat-base"]["bytes"], rows["eat-base"]["cached"]) == (None, False)

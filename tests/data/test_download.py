@@ -5,15 +5,13 @@ import hashlib
 import io
 import resource
 import tarfile
-import threading
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from auricle.data.download import ARCHIVES, Archive, File, download
 from auricle.data.prepare import DATA_SETS
-from auricle.errors import DataError
+from auricle.errors import UserError
 
 SOUND = bytes(range(256)) * 1000  # what the archives hold
 
@@ -34,58 +32,6 @@ def tar_of(name="a.wav", content=SOUND):
     return archive.getvalue()
 
 
-class Server(ThreadingHTTPServer):
-    """Serves `content`; `cuts` tells after how many bytes the next answers break off."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.content: dict[str, bytes] = {}
-        self.cuts: list[int] = []
-        self.knows_ranges = True
-        self.asked: list[str] = []  # the ranges of the requests
-        self.address = f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    """One answer."""
-
-    def do_GET(self):
-        server = self.server
-        content = server.content.get(self.path.partition("?")[0].removeprefix("/"))
-        wanted = self.headers.get("Range", "all")
-        server.asked.append(wanted)
-        if content is None:
-            self.send_error(404)
-            return
-        start = int(wanted[len("bytes=") : -1]) if wanted != "all" and server.knows_ranges else 0
-        if start and start >= len(content):
-            self.send_error(416)
-            return
-        cut = server.cuts.pop(0) if server.cuts else None
-        if cut != 0:  # else nothing at all is answered
-            self.send_response(206 if start else 200)
-            self.send_header("Content-Length", str(len(content) - start))
-            if start:
-                self.send_header("Content-Range", f"bytes {start}-/{len(content)}")
-            self.end_headers()
-            self.wfile.write(content[start:][:cut])
-        self.close_connection = True
-
-    def log_message(self, *arguments):
-        """Say nothing."""
-
-
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)
-    # What of a chunk has come when the connection breaks is lost; its 10 MB are more than we send.
-    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 10_000)
-    with Server() as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield server
-        server.shutdown()
-
-
 @pytest.fixture
 def publish(server, monkeypatch):
     """Puts files on the server, as the one archive of the data set `toy`."""
@@ -102,7 +48,7 @@ def publish(server, monkeypatch):
 
 
 def refusal(folder, name="toy"):
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(UserError) as caught:
         download(name, folder)
     return str(caught.value)
 
@@ -140,7 +86,7 @@ def test_what_broke_off_for_good_is_continued_by_the_next_call(publish, server, 
     part = tmp_path / ".archives" / "toy.zip.part"
     assert refusal(tmp_path) == (
         f"{server.address}/toy.zip?download=1: cannot be fetched "
-        f"(Server disconnected without sending a response.). 100000 bytes are kept in {part}: "
+        f"(Server disconnected without sending a response). 100000 bytes are kept in {part}: "
         "run the same again to go on from there."
     )
     assert not (tmp_path / "toy").exists()
@@ -257,7 +203,7 @@ def test_an_archive_that_moved_is_named_with_the_answer(publish, server, tmp_pat
     server.content.clear()
     assert refusal(tmp_path) == (
         f"{server.address}/toy.zip?download=1: the server answers 404. Try again later; if the "
-        f"archive has moved, download it by hand and unpack it into {tmp_path}."
+        f"file has moved, download it by hand and unpack it into {tmp_path}."
     )
 
 

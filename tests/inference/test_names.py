@@ -79,7 +79,12 @@ def test_load_model_gives_the_bare_model(tiny_model):
 def test_an_unknown_name_offers_the_nearest(builtins, here):
     with pytest.raises(CheckpointError) as caught:
         resolve("esc01")
-    assert str(caught.value) == "unknown model 'esc01'. Did you mean 'esc10'? Known: esc10."
+    assert str(caught.value) == (
+        "unknown model 'esc01'. Did you mean 'esc10'? Known: esc10. More, with a network: auricle "
+        "models --all"
+    )
+    with pytest.raises(CheckpointError, match="^unknown model 'ced-tni'. Did you mean 'ced-tiny'"):
+        resolve("ced-tni")
 
 
 def test_a_missing_path_is_not_looked_for_on_the_hub(here, monkeypatch):

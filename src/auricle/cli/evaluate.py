@@ -96,7 +96,7 @@ def ensemble(  # noqa: PLR0913 - one parameter for each option
     models: Annotated[
         list[str],
         typer.Argument(
-            help="Two or more: built-in names, checkpoint folders or files, or hub ids.",
+            help="Two or more: built-in or public names, checkpoint folders or files, or hub ids.",
             metavar="MODELS...",
             show_default=False,
         ),

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 ModelArgument = Annotated[
     str,
-    typer.Argument(help="Built-in name, checkpoint folder or file, or hub id.", show_default=False),
+    typer.Argument(
+        help="Built-in or public name, checkpoint folder or file, or hub id.", show_default=False
+    ),
 ]
 TeacherArgument = Annotated[str, typer.Argument(help="Another model.", show_default=False)]
 DataOption = Annotated[

@@ -24,11 +24,15 @@ class Layout(StrEnum):
 
 
 def models(
+    with_public: Annotated[
+        bool,
+        typer.Option("--all", help="Also public models, which are fetched when they are used."),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON list, with every label and score.")
     ] = False,
 ) -> None:
-    """List the built-in models: size, labels, scores and speed.
+    """List the built-in models: size, labels, scores and speed; with --all public ones, too.
 
     `auricle predict --model NAME` takes each of them, `auricle train --from NAME` starts from it.
 
@@ -36,25 +40,32 @@ def models(
 
       auricle models
 
+      auricle models --all
+
       auricle models --json
     """
+    from auricle import catalogue
     from auricle.config import to_json
-    from auricle.inference.description import catalogue  # here, so that --help waits for no torch
+    from auricle.inference.description import built_in_models  # here: --help waits for no torch
 
-    rows = catalogue()
+    built_in, public = built_in_models(), catalogue.rows() if with_public else []
     if as_json:
-        typer.echo(to_json(rows))
+        typer.echo(to_json(built_in + public))
         return
-    for row in rows:
+    for row in built_in:
         typer.echo("\n".join(_row_lines(row)))
+    for row in public:
+        typer.echo("\n".join(_public_lines(row)))
+    if public:
+        typer.echo(f"\nPublic models are kept in {catalogue.cache_folder()}")
 
 
 def describe(
     model: Annotated[
         str,
         typer.Argument(
-            help="Built-in name, checkpoint folder or file, hub id, or a size such as ast-base "
-            "or ham_ast-tiny.",
+            help="Built-in or public name, checkpoint folder or file, hub id, or a size such as "
+            "ast-base or ham_ast-tiny.",
             show_default=False,
         ),
     ],
@@ -160,6 +171,25 @@ def _row_lines(row: dict[str, Any]) -> list[str]:
     }
     return [
         f"{row['name']:<12}  {row['summary']}".rstrip(),
+        *(f"  {title:<10}  {fact}" for title, fact in facts.items()),
+    ]
+
+
+def _public_lines(row: dict[str, Any]) -> list[str]:
+    forbids = f"; forbids {row['forbids']}" if row["forbids"] else ""
+    revision = row["revision"][:12] if row["revision"] else "unknown: the newest"
+    place = f"{row['address']}, revision {revision}"
+    facts = {
+        "size": f"{row['size']}, {row['parameters']:g} M parameters",
+        "licence": f"{row['license'] or 'not stated'}{forbids}",
+        "score": f"{row['score']:.1f}% mAP (AudioSet; as published, not measured here)",
+        "from": place
+        if row["url"] or row["weights"]
+        else f"no address known; see {row['address']}",
+        "cached": "yes" if row["cached"] else "no",
+    }
+    return [
+        f"{row['name']:<12}  {row['summary']}",
         *(f"  {title:<10}  {fact}" for title, fact in facts.items()),
     ]
 

@@ -32,7 +32,9 @@ SoundsArgument = Annotated[
 ]
 ModelOption = Annotated[
     str,
-    typer.Option("--model", "-m", help="Built-in name, checkpoint folder or file, or hub id."),
+    typer.Option(
+        "--model", "-m", help="Built-in or public name, checkpoint folder or file, or hub id."
+    ),
 ]
 LabelsOption = Annotated[
     list[str] | None,

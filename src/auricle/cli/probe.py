@@ -14,9 +14,9 @@ def probe(  # noqa: PLR0913 - one parameter for each option
     model: Annotated[
         str,
         typer.Argument(
-            help="Built-in name, checkpoint folder or file, or hub id, with or without labels; a "
-            "size such as ham_ast-tiny, never trained; a recipe file or the name of a built-in "
-            "recipe, for its model before training; or log-mel, for plain statistics.",
+            help="Built-in or public name, checkpoint folder or file, or hub id, with or without "
+            "labels; a size such as ham_ast-tiny, never trained; a recipe file or the name of a "
+            "built-in recipe, for its model before training; or log-mel, for plain statistics.",
             show_default=False,
         ),
     ],
@@ -102,11 +102,12 @@ def probe(  # noqa: PLR0913 - one parameter for each option
 
 def _is_recipe(name: str) -> bool:
     """Whether `name` is a recipe, and no model."""
+    from auricle import catalogue
     from auricle.inference import builtin_names
 
     if Path(name).suffix == ".yaml":
         return True
-    if Path(name).exists() or name in builtin_names():
+    if Path(name).exists() or name in (*builtin_names(), *catalogue.names()):
         return False
     from auricle.experiment import recipe_names
 

@@ -70,7 +70,9 @@ def distill(  # noqa: PLR0913 - one parameter for each option
     words: Annotated[list[str] | None, running.recipe("with a section `distillation`")] = None,
     teacher: Annotated[
         str | None,
-        typer.Option(help="Model that teaches: built-in name, checkpoint folder, or hub id."),
+        typer.Option(
+            help="Model that teaches: built-in or public name, checkpoint folder, or hub id."
+        ),
     ] = None,
     data: running.SoundsOption = None,
     out: running.OutOption = None,

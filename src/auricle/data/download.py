@@ -1,10 +1,7 @@
 """The archives of public data sets, fetched from their official places, checked and unpacked.
 
-An archive that breaks off is continued by the next call. It lies in `.archives` within the folder
-until it is unpacked; then a file there says so, and it is not fetched again while that file stays.
-
-Fetching is `huggingface_hub`'s `http_get`, which continues with HTTP ranges, also within one call,
-and begins again where a server ignores them; pooch begins anew each time.
+An archive lies in `.archives` within the folder until it is unpacked; then a file there says so,
+and it is not fetched again while that file stays.
 
 Checksums are as published: MD5 by Zenodo for FSD50K and UrbanSound8K, SHA-256 by TensorFlow's and
 torchaudio's data sets for Speech Commands. None is published for ESC-50, whose archive GitHub makes
@@ -12,32 +9,14 @@ anew on request, nor for the test archive of Speech Commands version 1: of these
 that every zip and gzip carries is checked, by unpacking.
 """
 
-import hashlib
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
-
-from huggingface_hub.file_download import http_get
+from pathlib import Path
 
 from auricle.data.unpack import unpack
 from auricle.errors import DataError, refused, unknown_name
+from auricle.fetch import File, fetch
 
 ARCHIVES_FOLDER = ".archives"
-NOT_SATISFIABLE = 416  # HTTP: the wanted range begins at the end of the file or beyond
-
-
-@dataclass(frozen=True)
-class File:
-    """A file to fetch; its size in bytes and its checksum, "md5:..." or "sha256:...", if known."""
-
-    url: str
-    size: int | None = None
-    checksum: str | None = None
-
-    @property
-    def name(self) -> str:
-        """The last part of the address."""
-        return PurePosixPath(urlsplit(self.url).path).name
 
 
 @dataclass(frozen=True)
@@ -145,8 +124,8 @@ def download(name: str, folder: Path) -> None:
     What was fetched before is continued; what was unpacked before is left as it is.
 
     Raises:
-        DataError: an unknown name, a file that cannot be fetched or is not what was published, or
-            a folder that cannot be written to.
+        DataError: an unknown name, or a folder that cannot be written to.
+        DownloadError: a file that cannot be fetched or is not what was published.
     """
     if name not in ARCHIVES:
         raise DataError(unknown_name("data set to download", name, ARCHIVES))
@@ -161,73 +140,8 @@ def _obtain(archive: Archive, folder: Path) -> None:
         return
     with refused(DataError, f"{archives}: cannot be written to"):
         archives.mkdir(parents=True, exist_ok=True)
-    paths = [_fetch(file, archives) for file in archive.files]
+    paths = [fetch(file, archives, f"unpack it into {folder}") for file in archive.files]
     unpack(paths, folder / archive.into)
     done.touch()
     for path in paths:
         path.unlink()
-
-
-def _fetch(file: File, folder: Path) -> Path:
-    """The whole file, checked; only such a one has the name of the file."""
-    path = folder / file.name
-    part = folder / f"{file.name}.part"
-    if path.exists():
-        return path
-    if not (part.exists() and part.stat().st_size == file.size):
-        _continue(file.url, part)
-    _check(file, part, folder.parent)
-    part.replace(path)
-    return path
-
-
-def _continue(url: str, part: Path) -> None:
-    """Fetch what is missing of `part`."""
-    start = part.stat().st_size if part.exists() else 0
-    try:
-        with part.open("ab") as target:
-            headers = {"Accept-Encoding": "identity"}  # the bytes as they are stored
-            http_get(url, target, resume_size=start, headers=headers)
-    except Exception as error:  # the library's network errors have no class in common
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        if status == NOT_SATISFIABLE and start:
-            part.unlink()  # not a beginning of this file
-            _continue(url, part)
-            return
-        raise DataError(_failure(url, part, error, status)) from error
-
-
-def _failure(url: str, part: Path, error: Exception, status: int | None) -> str:
-    received = part.stat().st_size if part.exists() else 0
-    if status is not None:
-        return (
-            f"{url}: the server answers {status}. Try again later; if the archive has moved, "
-            f"download it by hand and unpack it into {part.parent.parent}."
-        )
-    reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()
-    return (
-        f"{url}: cannot be fetched ({reason[0]}). {received} bytes are kept in {part}: run the "
-        "same again to go on from there."
-    )
-
-
-def _check(file: File, part: Path, folder: Path) -> None:
-    """Refuse, and delete, a file that is not what was published."""
-    size = part.stat().st_size
-    if file.size not in (None, size):
-        difference = f"{size} bytes, not {file.size}"
-    elif file.checksum and (checksum := _checksum(part, file.checksum)) != file.checksum:
-        difference = f"{checksum}, not {file.checksum}"
-    else:
-        return
-    part.unlink()
-    raise DataError(
-        f"{part.with_suffix('')}: is not the file that was published: {difference}. It was "
-        f"deleted; run the same again, or download {file.url} by hand and unpack it into {folder}."
-    )
-
-
-def _checksum(path: Path, like: str) -> str:
-    method = like.partition(":")[0]
-    with path.open("rb") as content:
-        return f"{method}:{hashlib.file_digest(content, method).hexdigest()}"

@@ -43,7 +43,7 @@ def multiply_adds(model: str, settings: dict[str, Any], frames: int) -> int:
     return counter.get_total_flops() // 2  # a multiplication and an addition are two
 
 
-def catalogue() -> list[dict[str, Any]]:
+def built_in_models() -> list[dict[str, Any]]:
     """A row for each built-in model, by name, as plain JSON values.
 
     name, megabytes (of the weights file), parameters, sample_rate in Hz, seconds (scored in one

@@ -1,4 +1,4 @@
-"""From what a user calls a model to the model: path, built-in name or hub id."""
+"""From what a user calls a model to the model: path, built-in or public name, or hub id."""
 
 import re
 import tempfile
@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from auricle import checkpoint, convert, features, models
-from auricle.errors import CheckpointError, unknown_name
+from auricle import catalogue, checkpoint, convert, features, models
+from auricle.errors import CheckpointError, DownloadError, unknown_name
 
 BUILTIN = Path(str(resources.files("auricle"))) / "builtin"  # one checkpoint folder each
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -29,14 +29,14 @@ def load_model(name_or_path: str | Path) -> nn.Module:
 
 
 def resolve(name_or_path: str | Path) -> checkpoint.Checkpoint:
-    """The checkpoint called `name_or_path`: what is at that path, else a built-in, else the hub's.
+    """The checkpoint called `name_or_path`: what is at that path, else a built-in or public model.
 
-    A folder that merely has the name of a built-in model, without being a checkpoint, does not
-    hide it.
+    A public model is one of the catalogue, else one of the hub. A folder that merely has the name
+    of a built-in model or of one of the catalogue, without being a checkpoint, does not hide it.
 
     Raises:
-        CheckpointError: nothing is called so, or what is there is not a checkpoint or may not be
-            read.
+        CheckpointError: nothing is called so, what is there is not a checkpoint or may not be
+            read, or a public model cannot be fetched.
     """
     try:
         return _find(name_or_path)
@@ -47,9 +47,13 @@ def resolve(name_or_path: str | Path) -> checkpoint.Checkpoint:
 
 
 def is_size(name: str) -> bool:
-    """Whether `name` is a model and a published size, such as "ast-base", and no path."""
+    """Whether `name` is a model and a published size, such as "ast-base", and nothing more.
+
+    A path, or a public model such as "ced-tiny", has weights.
+    """
     model, _, size = name.partition("-")
-    return model in models.MODELS and bool(size) and not Path(name).exists()
+    is_more = Path(name).exists() or name in catalogue.names()
+    return model in models.MODELS and bool(size) and not is_more
 
 
 def untrained(name: str, labels: list[str]) -> checkpoint.Checkpoint:
@@ -148,8 +152,9 @@ def upload(save: Callable[[Path], None], repo_id: str, private: bool) -> str:
 def _find(name_or_path: str | Path) -> checkpoint.Checkpoint:
     name = str(name_or_path)
     path = Path(name_or_path).expanduser()
-    if name in builtin_names() and not (path / "config.json").is_file():
-        return checkpoint.load(BUILTIN / name)
+    by_name = dict.fromkeys(catalogue.names(), _public) | dict.fromkeys(builtin_names(), _built_in)
+    if name in by_name and not (path / "config.json").is_file():
+        return by_name[name](name)
     if path.exists():
         return _read(path)
     if path.suffix.lower() in convert.TENSOR_FILES:
@@ -158,13 +163,44 @@ def _find(name_or_path: str | Path) -> checkpoint.Checkpoint:
         return _read(download(name))
     if name != path.name:
         return checkpoint.load(path)  # says that it is missing, unless its last save was cut off
-    raise CheckpointError(unknown_name("model", name, builtin_names()))
+    message = unknown_name("model", name, builtin_names(), catalogue.names())
+    raise CheckpointError(f"{message} More, with a network: auricle models --all")
 
 
 def _read(path: Path) -> checkpoint.Checkpoint:
     if path.is_file() or convert.can_read(path):
         return convert.read(path)
     return checkpoint.load(path)
+
+
+def _built_in(name: str) -> checkpoint.Checkpoint:
+    return checkpoint.load(BUILTIN / name)
+
+
+def _public(name: str) -> checkpoint.Checkpoint:
+    """The model of the catalogue, with its source and licence in its provenance."""
+    try:
+        path = catalogue.fetch(name)
+    except DownloadError as error:
+        built_in = ", ".join(builtin_names())
+        raise CheckpointError(
+            f"{name}: {error} Built in, without a network: {built_in}."
+        ) from error
+    model = catalogue.find(name)
+    folder = path if path.is_dir() else path.parent
+    try:
+        found = convert.read(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error} Delete {folder} to fetch {name} again.") from error
+    layout = found.config.provenance["layout"]
+    if layout != model.reader:
+        raise CheckpointError(
+            f"{path}: holds a model of the kind {layout!r}, but {name} is of the kind "
+            f"{model.reader!r}. What is at {model.address} has changed; update auricle."
+        )
+    source = {"name": name, "source": model.address, "revision": model.revision}
+    found.config.provenance.update(source, license=model.license)
+    return found
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,118 @@
+"""Public models as their authors lay them out, with random weights, on a server of this machine."""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save
+
+from auricle import catalogue, checkpoint, convert, models
+from auricle.catalogue.table import table
+from auricle.convert import ced, eat, efficientat
+from auricle.features import FbankConfig
+
+AUDIOSET = [f"label {index}" for index in range(527)]
+Files = dict[str, bytes]
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty cache."""
+    monkeypatch.setenv("AURICLE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("AURICLE_ACCEPT_LICENSE", raising=False)
+    return tmp_path / "cache"
+
+
+def lively(name: str, settings: dict) -> dict[str, torch.Tensor]:
+    """Random weights of a model, in which running variances are positive."""
+    torch.manual_seed(0)
+    state = models.build(name, {"num_classes": 527, **settings}).state_dict()
+    for key, value in state.items():
+        if value.is_floating_point() and not key.startswith("positions.table"):
+            value.normal_(0, 0.05)
+            if key.endswith("running_var"):
+                value.abs_().add_(1)
+    return state
+
+
+def ced_files(size: str) -> Files:
+    tensors = {
+        name if name.startswith("outputlayer.") else f"encoder.{name}": value.contiguous()
+        for name, value in ced.to_theirs(lively("ced", {"size": size})).items()
+    }
+    extractor = {"f_max": None, "f_min": 0, "feature_size": 64, "hop_size": 160, "n_fft": 512}
+    config = {"model_type": "ced", "name": f"ced-{size}", "outputdim": 527, "pooling": "mean"}
+    return {
+        "config.json": json.dumps(config).encode(),
+        "preprocessor_config.json": json.dumps(extractor).encode(),
+        "model.safetensors": save(tensors, {"format": "pt"}),
+    }
+
+
+def ast_files(stride: int) -> Files:
+    settings = {"size": "base", "stride": [stride, stride]}
+    front_end = FbankConfig(padding={"mode": "fixed", "frames": 1024})
+    made = checkpoint.create("ast", settings, front_end, AUDIOSET, "sigmoid")
+    with tempfile.TemporaryDirectory() as folder:
+        convert.write(made.eval(), Path(folder) / "ast", "huggingface")
+        return {path.name: path.read_bytes() for path in (Path(folder) / "ast").iterdir()}
+
+
+def eat_files(size: str) -> Files:
+    settings = {"size": size, "mlp_ratio": 4, "differential": None, "stored_columns": 768}
+    names = eat.Names("model.", "model.pre_norm", "model.blocks.", "model.")
+    tensors = eat.to_theirs(lively("asda", settings), names)
+    weights = {name: value.contiguous() for name, value in tensors.items()}
+    return {
+        "config.json": json.dumps({"model_type": "eat", "model_variant": "finetune"}).encode(),
+        "model.safetensors": save(weights, {"format": "pt"}),
+    }
+
+
+def mobilenet_files(name: str) -> Files:
+    state = lively("mobilenet", {"size": name})
+    tensors = {efficientat.their_name(key, state): value for key, value in state.items()}
+    with tempfile.TemporaryFile() as file:
+        torch.save(tensors, file)
+        file.seek(0)
+        return {catalogue.find(name).files[-1].name: file.read()}
+
+
+MAKERS: dict[str, Callable[[], Files]] = {
+    "ast": lambda: ast_files(10),
+    "ast-16x16": lambda: ast_files(16),
+    **{f"ced-{size}": lambda size=size: ced_files(size) for size in models.MODELS["ced"].sizes},
+    **{f"mn{w:02}": lambda w=w: mobilenet_files(f"mn{w:02}") for w in (4, 5, 10, 20, 30, 40)},
+    "eat-base": lambda: eat_files("base"),
+    "eat-large": lambda: eat_files("large"),
+    "sslam": lambda: eat_files("base"),
+}
+MADE: dict[str, Files] = {}
+
+
+@pytest.fixture
+def publish(server, monkeypatch) -> Callable[..., Files]:
+    """Puts a public model on the server, which then stands for the hub and for GitHub."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.address)
+
+    def put(name: str, **changes: object) -> Files:
+        files = MADE.get(name) or MAKERS[name]()
+        if sum(map(len, files.values())) < 30e6:
+            MADE[name] = files
+        *_, weights = files.values()
+        digest = hashlib.sha256(weights).hexdigest()
+        entry = catalogue.find(name)
+        update = {"sha256": digest, "bytes": len(weights), **changes}
+        if entry.url:
+            update["url"] = f"{server.address}/{name}/{Path(entry.url).name}"
+        monkeypatch.setitem(table(), name, entry.model_copy(update=update))
+        for file in catalogue.find(name).files:
+            path = file.url.removeprefix(f"{server.address}/")
+            server.content[path] = files[file.name]
+        return files
+
+    return put
