@@ -177,7 +177,7 @@ def test_archives_are_fetched_first(folder, monkeypatch):
         (["esc50", ".", "--columns", "path=x"],
          "esc50: its columns are known; name columns only for a table."),
         (["esc50", ".", "--front-end", "fbanks"],
-         "--front-end: unknown front end 'fbanks'. Did you mean 'fbank'? Known: efficientat, "
+         "--front-end: unknown front end 'fbanks'. Did you mean 'fbank'? Known: ced, efficientat, "
          "fbank."),
         (["esc50", ".", "--test-folder", "x"],
          "esc50: has no test archive of its own; leave the test folder out."),

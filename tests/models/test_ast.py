@@ -88,7 +88,7 @@ def test_other_mel_bins_are_refused():
         (
             "asd",
             {},
-            "model: unknown model 'asd'. Did you mean 'asda'? Known: asda, ast, ham_ast, "
+            "model: unknown model 'asd'. Did you mean 'asda'? Known: asda, ast, ced, ham_ast, "
             "mobilenet, multiscale_ast.",
         ),
         (
