@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from auricle.cli import output
+from auricle.cli import judging, output
 from auricle.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def statistics(
             help="Manifest, or folder with a sub-folder per class.", readable=False
         ),  # the error is ours
     ],
-    split: Annotated[str | None, typer.Option(help="Only the clips of this split.")] = None,
+    split: judging.SplitOption = None,
     not_fold: Annotated[int | None, typer.Option(help="Only the clips of the other folds.")] = None,
     front_end: FrontEnd = "fbank",
     sample_rate: Annotated[

@@ -168,15 +168,10 @@ def evaluate_zero_shot(
     thresholds: Sequence[float] | None = None,
     progress: Progress = no_progress,
 ) -> Evaluation:
-    """`evaluate` of the classes; its metrics hold `all_labels`, of `among_all_labels`, too.
+    """`evaluate` of the classes, with its errors; the metrics hold `among_all_labels`, too.
 
     Args:
         thresholds: of the model's L labels; None: it has none.
-
-    Raises:
-        DataError: the clips carry a label that is no class, or none can be scored.
-        CheckpointError: the model's scores are not numbers.
-        MissingExtraError: torchmetrics is not installed.
     """
     score_files = model.scorer.score_files
     scored = score_labelled(score_files, model.labels, manifest, batch_size, progress)

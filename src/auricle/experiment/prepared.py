@@ -153,6 +153,8 @@ def _labelled(recipe: TrainRecipe, sources: Sources) -> Prepared:
             "more."
         )
     train, validation = _divide(manifest, settings, recipe.seed)
+    if settings.clips_per_class is not None:
+        train = data.draw_from_each(train, settings.clips_per_class, recipe.seed)
     data.warn_of_untrained(manifest, train, labels)
     if validation is not None:
         validation = validation.without_soft_targets()
@@ -250,13 +252,6 @@ def check_teacher(teacher: Checkpoint, name: str, loss: str) -> None:
 def _divide(
     manifest: Manifest, settings: DataConfig, seed: int
 ) -> tuple[Manifest, Manifest | None]:
-    train, validation = _sides(manifest, settings, seed)
-    if isinstance(settings, LabelledDataConfig) and settings.clips_per_class is not None:
-        train = data.draw_from_each(train, settings.clips_per_class, seed)
-    return train, validation
-
-
-def _sides(manifest: Manifest, settings: DataConfig, seed: int) -> tuple[Manifest, Manifest | None]:
     not_splits: tuple[str | None, ...] = ()
     if settings.train_split is None:  # clips that a table calls test are never trained on
         not_splits = (data.TEST, settings.validation_split)
