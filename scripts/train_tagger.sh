@@ -92,7 +92,7 @@ match() {  # RUN: the spread of the teacher's answers
 finish() {  # RUN NAME: the spread of the teacher's answers, thresholds, scores, the shipped model
   local run=$1 model="$WORK/$1/matched" scores="$WORK/scores/$1"
   match "$run"
-  $python scripts/raise_soft.py "$model"  # for weights that were trained without
+  $python scripts/set_front_end.py "$model"  # for weights that were trained without
   # Models of AudioSet seldom give one half: its annotators left out much of what is heard.
   $auricle agree "$model" "$TEACHER" --data "$SOUNDS" --split validation --calibrate \
     --threshold 0.2 --out "$scores/thresholds"

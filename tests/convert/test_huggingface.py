@@ -11,6 +11,7 @@ from auricle import checkpoint, convert
 from auricle.checkpoint import Checkpoint
 from auricle.errors import CheckpointError
 from auricle.features import EfficientATConfig, FbankConfig
+from auricle.inference import Classifier
 
 transformers = pytest.importorskip("transformers", exc_type=ImportError)
 pytestmark = pytest.mark.filterwarnings("ignore:At least one mel filter")  # transformers' own
@@ -341,3 +342,19 @@ def test_a_folder_that_holds_something_is_not_overwritten(tmp_path):
         convert.write(small(), tmp_path, "huggingface")
     assert str(error.value) == f"{tmp_path}: already there. Give a new or empty folder."
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_clip_with_pauses_has_the_scores_of_transformers_pipeline(theirs, folder):
+    """Such a model was trained on clips padded to one length, so silence in them stays."""
+    generator = torch.Generator().manual_seed(2)
+    clip = torch.zeros(20_000)
+    clip[13_000:15_000] = 0.1 * torch.randn(2000, generator=generator)
+    extractor = transformers.ASTFeatureExtractor.from_pretrained(folder)
+    pipeline = transformers.AudioClassificationPipeline(
+        model=theirs, feature_extractor=extractor, device="cpu"
+    )
+    found = pipeline({"raw": clip.numpy(), "sampling_rate": 16_000}, top_k=3)
+    expected = [(answer["label"], pytest.approx(answer["score"], abs=1e-4)) for answer in found]
+    answers = Classifier(convert.read(folder), "cpu").classify(clip, 16_000)
+    assert [(answer.label, answer.score) for answer in answers] == expected
+    assert 0.02 < answers[1].score < answers[0].score < 0.98  # or all would agree

@@ -1,7 +1,4 @@
-"""The converted teacher on ESC-10, as the commands measure it.
-
-With the pauses that prediction leaves out it has 95.5 and 98.5 %: docs/results/pauses.md.
-"""
+"""The converted teacher on ESC-10, as the commands measure it: with pauses, as it was trained."""
 
 import json
 
@@ -28,15 +25,15 @@ def run(*words):
     assert result.exit_code == 0, result.output
 
 
-def test_by_the_names_of_labels_it_names_94_percent(ready):
+def test_by_the_names_of_labels_it_names_95_percent(ready):
     words = ("--data", ready / "esc10.csv", "--classes", "esc10", "--out", ready / "zero")
     run("evaluate", ready / "teacher", *words, "--device", "cpu")
     metrics = json.loads((ready / "zero" / "metrics.json").read_text())
-    assert metrics["accuracy"] == pytest.approx(376 / 400, abs=1 / 400)
+    assert metrics["accuracy"] == pytest.approx(382 / 400, abs=1 / 400)
 
 
 def test_a_linear_probe_tells_98_percent_apart(ready):
     words = ("--data", ready / "esc10.csv", "--out", ready / "probe", "--device", "cpu")
     run("probe", ready / "teacher", *words)
     record = json.loads((ready / "probe" / "probe.json").read_text())
-    assert record["linear"]["value"] == pytest.approx(391 / 400, abs=2 / 400)
+    assert record["linear"]["value"] == pytest.approx(394 / 400, abs=2 / 400)

@@ -17,6 +17,7 @@ class FunctionEngine:
 
     thresholds = None
     batches_at_once = 1
+    omits_pauses = False
 
     def __init__(
         self,

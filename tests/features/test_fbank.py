@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from auricle import config, features
 from auricle.errors import AudioError, ConfigError
@@ -82,6 +82,27 @@ def test_the_window_may_be_shorter_than_the_hop():
     features, _ = Fbank(FbankConfig(window_ms=5.0, hop_ms=20.0))(noise(1, 16000))
     assert features.shape == (1, 50, 128)
     assert features.isfinite().all()
+
+
+# A clip that is repeated
+
+
+@pytest.mark.parametrize("kind", [FbankConfig, EfficientATConfig])
+def test_a_short_clip_is_repeated_and_a_long_one_left_alone(kind):
+    """Alone and in any batch, as the same samples written one after the other."""
+    fbank = features.build(kind(padding=PaddingConfig(mode="repeat", frames=90)))
+    plain = features.build(kind())
+    clips = [noise(700, seed=1), noise(5001, seed=2), noise(48_000, seed=3)]
+    for count in (1, 2, 3):
+        lengths = torch.tensor([len(clip) for clip in clips[:count]])
+        waveforms = nn.utils.rnn.pad_sequence(clips[:count], batch_first=True)
+        values, frame_counts = fbank(waveforms, lengths)
+        for index, clip in enumerate(clips[:count]):
+            whole = clip.repeat(99)[: max(len(clip), fbank.num_samples(90))]
+            expected, [num_frames] = plain(whole[None])
+            assert frame_counts[index] == num_frames
+            torch.testing.assert_close(values[index, :num_frames], expected[0])
+    assert fbank(clips[0][None])[0].shape[1] == 90
 
 
 # Physics
@@ -412,7 +433,11 @@ def test_a_clip_shorter_than_one_frame_is_refused(lengths, index, num_samples):
         ),
         (
             {"padding": {"mode": "reflect"}},
-            "padding.mode: Input should be 'fixed' or 'mask', got 'reflect'.",
+            "padding.mode: Input should be 'fixed', 'mask' or 'repeat', got 'reflect'.",
+        ),
+        (
+            {"padding": {"mode": "repeat"}},
+            "padding: mode repeat needs frames, the length up to which clips are repeated.",
         ),
     ],
 )

@@ -1,11 +1,14 @@
 """Recognised labels, and what is silence."""
 
+import json
 import math
+import shutil
 
 import pytest
+import soundfile
 import torch
 
-from auricle.inference import Classifier, Prediction, Segment, recognition
+from auricle.inference import Classifier, Prediction, Segment, recognition, windows
 from auricle.inference.recognition import SILENCE, Selection, level, recognise, without_pauses
 
 LABELS = ["dog", "cat", "rain"]
@@ -126,15 +129,75 @@ def test_where_all_or_nothing_sounds_all_is_kept(bark):
     assert len(without_pauses(quiet_room, 16_000)) == 8000 + 640
 
 
-def test_silence_around_a_sound_changes_nothing(classifier, bark):
-    """Neither in its scores nor in its embedding: half a second of it in five of zeros."""
-    guard = torch.zeros(round(recognition.GUARD_SECONDS * 16_000))
-    expected = torch.cat([guard, bark, guard])
-    amid = torch.cat([torch.zeros(16_000), bark, torch.zeros(5600)])  # one window
-    assert classifier.score_waveforms([amid]).equal(classifier.score_waveforms([expected]))
-    assert classifier.embed(amid, 16_000).equal(classifier.embed(expected, 16_000))
-    answer = classifier.recognise(amid, 16_000)
+def test_a_sound_that_is_not_symmetric_leaves_silence_silent(bark):
+    """Its mean, spread over the zeros around it, would be above the level of silence."""
+    thump = torch.cat([torch.zeros(32_000), bark + 0.1, torch.zeros(32_000)])
+    assert 20 * math.log10(thump.mean()) > -70
+    assert len(without_pauses(thump, 16_000)) == 640 + 8000 + 640
+
+
+def test_of_the_shortest_sounds_as_much_stays_as_a_model_needs():
+    click = torch.zeros(16_000)
+    click[8000] = 1.0
+    for waveform in (click, click[: 8000 + 1], click[8000:]):
+        for shortest in (400, 5000, 7900):
+            kept = without_pauses(waveform, 16_000, shortest)
+            assert shortest <= len(kept) < 2 * shortest + 1600
+            assert kept.sum() == 1.0
+
+
+@pytest.fixture
+def repeating(tiny_model, tmp_path):
+    """The tiny model with short clips repeated up to a second, which leaves out pauses."""
+    folder = shutil.copytree(tiny_model, tmp_path / "repeating")
+    config = json.loads((folder / "config.json").read_text())
+    config["front_end"]["padding"] = {"mode": "repeat", "frames": 98}
+    (folder / "config.json").write_text(json.dumps(config))
+    return Classifier.load(folder, device="cpu")
+
+
+@pytest.mark.parametrize("samples", [8000, 1])  # a bark; a click
+def test_silence_around_a_sound_changes_nothing(repeating, bark, samples, tmp_path):
+    """Neither in scores nor embedding, of waveform, file and blocks alike; it is repeated."""
+    sound = bark[:samples].clone()
+    sound[0] = 0.5
+    amid = torch.cat([torch.zeros(16_000), sound, torch.zeros(13_600 - samples)])  # one window
+    alone = without_pauses(amid, 16_000)
+    second = alone.repeat(16_000)[: 400 + 97 * 160]
+    expected = repeating.checkpoint.score(second[None]).detach()[0]
+    soundfile.write(tmp_path / "amid.wav", amid.numpy(), 16_000, subtype="FLOAT")
+    blocks = windows.run(repeating.engine, repeating.engine.score, [amid.split(3000)])
+    for scores in (
+        repeating.score_waveforms([alone])[0],
+        repeating.score_waveforms([amid])[0],
+        repeating.score_file(tmp_path / "amid.wav"),
+        *(segment.values for _, segment in blocks),
+    ):
+        torch.testing.assert_close(scores, expected, atol=1e-5, rtol=0)
+    embedding = repeating.checkpoint.embed(second[None]).detach()[0]
+    torch.testing.assert_close(repeating.embed(amid, 16_000), embedding, atol=1e-4, rtol=1e-4)
+    answer = repeating.recognise(amid, 16_000)
     assert (answer.start, answer.end, answer.silence) == (0.0, len(amid) / 16_000, False)
+
+
+def test_a_model_that_repeats_nothing_scores_pauses_as_it_was_trained(classifier, bark):
+    amid = torch.cat([torch.zeros(16_000), bark, torch.zeros(5600)])
+    expected = classifier.checkpoint.score(amid[None]).detach()
+    assert classifier.score_waveforms([amid]).equal(expected)
+
+
+def test_loud_noise_that_the_tagger_takes_for_silence_is_not_called_so():
+    """Brown noise at -20 dBFS; to the model nothing is more like it than "Silence"."""
+    white = torch.randn(80_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    brown = torch.fft.irfft(
+        torch.fft.rfft(white) / torch.arange(40_001).clamp(min=4)  # nothing below 1 Hz
+    )
+    brown = (0.1 * brown / brown.square().mean().sqrt()).float()
+    tagger = Classifier.load("tagger", device="cpu")
+    assert tagger.labels[tagger.score_waveforms([brown])[0].argmax()] == SILENCE
+    answer = tagger.recognise(brown, 16_000, top=len(tagger.labels))
+    assert not answer.silence and len(answer.best) == len(tagger.labels) - 1
+    assert SILENCE not in [each.label for each in [*answer.best, *answer.recognised]]
 
 
 def test_classify_gives_the_best_of_recognise(classifier, tone):

@@ -106,6 +106,7 @@ class SumEngine:
     shortest_samples = 4
     longest_samples = 10
     batches_at_once = 1
+    omits_pauses = False
 
     def __init__(self):
         self.sizes: list[tuple[int, int]] = []  # of the batches

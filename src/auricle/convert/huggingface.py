@@ -317,7 +317,7 @@ def _preprocessor(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _lost(checkpoint: Checkpoint, model: ASTConfig) -> list[str]:
     lost = []
-    if checkpoint.config.front_end.padding.mode == "mask":
+    if checkpoint.config.front_end.padding.mode != "fixed":
         lost.append("masks: clips shorter than max_length are padded with zeros there")
     if checkpoint.config.front_end.min_level_dbfs is not None:
         lost.append("min_level_dbfs: softer clips are not raised to that level there")

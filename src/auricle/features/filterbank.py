@@ -36,15 +36,19 @@ class PaddingConfig(Settings):
     normalisation, and the padding counts as frames. Published AST weights were trained so.
     mask: clips keep their true lengths; one shorter than `frames` is filled up to that with digital
     silence (which counts as frames), and features beyond a clip's frames are 0.
+    repeat: as mask, but a clip shorter than `frames` is repeated up to that, so that its model sees
+    no silence; inference leaves out pauses first.
     """
 
-    mode: Literal["fixed", "mask"] = "mask"
+    mode: Literal["fixed", "mask", "repeat"] = "mask"
     frames: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.mode == "fixed" and self.frames == 0:
             raise ValueError("mode fixed needs frames, the length of every clip (AST: 1024)")
+        if self.mode == "repeat" and self.frames == 0:
+            raise ValueError("mode repeat needs frames, the length up to which clips are repeated")
         return self
 
 
@@ -211,6 +215,9 @@ class Filterbank(nn.Module, ABC):
             return torch.cat(values), torch.cat(frame_counts)
 
     def _features(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        if self.config.padding.mode == "repeat":
+            shortest = self.num_samples(self.config.padding.frames)
+            waveforms, lengths = repeated(waveforms, lengths, shortest)
         log_mel, frame_counts = self._raw_log_mel(self.apply_min_level(waveforms, lengths), lengths)
         frames = self.config.padding.frames
         if self.config.padding.mode == "fixed":
@@ -299,6 +306,19 @@ def clip_power(waveforms: Tensor, lengths: Tensor) -> Tensor:
     offset = waveforms.sum(dim=1, keepdim=True) / count
     squares = (waveforms - offset).square() * inside(lengths, waveforms.shape[1])
     return squares.sum(dim=1, keepdim=True) / count
+
+
+def repeated(waveforms: Tensor, lengths: Tensor, shortest: int) -> tuple[Tensor, Tensor]:
+    """Clips with those of fewer than `shortest` samples repeated up to that, and their lengths.
+
+    Waveforms are zero beyond `lengths`; a batch narrower than `shortest` becomes as wide.
+    """
+    waveforms = F.pad(waveforms, (0, max(0, shortest - waveforms.shape[1])))
+    position = torch.arange(waveforms.shape[1], device=waveforms.device)
+    count = lengths[:, None]
+    is_filled = (count < shortest) & (position < shortest)
+    waveforms = waveforms.gather(1, torch.where(is_filled, position % count, position))
+    return waveforms, lengths.clamp(min=shortest)
 
 
 def fill_beyond(log_mel: Tensor, frame_counts: Tensor, fill: Tensor | float) -> Tensor:

@@ -34,6 +34,7 @@ class Engine(Protocol):
         thresholds: from which score on each label is recognised; None: nothing was calibrated.
         shortest_samples, longest_samples: lengths that it takes.
         batches_at_once: how many it computes best at once, in threads; 1: one after another.
+        omits_pauses: whether it scores windows without their pauses; otherwise as they are.
     """
 
     @property
@@ -48,6 +49,8 @@ class Engine(Protocol):
     def longest_samples(self) -> int: ...
     @property
     def batches_at_once(self) -> int: ...
+    @property
+    def omits_pauses(self) -> bool: ...
 
     def score(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """Return scores `(B, C)` from 0 to 1."""
@@ -83,6 +86,7 @@ class TorchEngine:
         self.sample_rate = checkpoint.config.front_end.sample_rate
         self.shortest_samples = shortest_samples(checkpoint)
         self.longest_samples = longest_samples(checkpoint)
+        self.omits_pauses = checkpoint.config.front_end.padding.mode == "repeat"
 
     @property
     def batches_at_once(self) -> int:
@@ -116,6 +120,7 @@ class LogMel:
 
     labels: list[str] = []
     thresholds = None
+    omits_pauses = False
 
     def __init__(self, device: str = "auto"):
         self.device = choose_device(device)

@@ -91,27 +91,29 @@ def is_silent(waveform: Tensor) -> bool:
     return level(waveform) < SILENCE_DBFS
 
 
-def without_pauses(waveform: Tensor, sample_rate: int) -> Tensor:
+def without_pauses(waveform: Tensor, sample_rate: int, shortest: int = 0) -> Tensor:
     """Return samples `(S,)` without pauses: silence of more than PAUSE_SECONDS, or at an end.
 
-    A frame is silent if its RMS, without the offset of all samples, is below SILENCE_DBFS. Of a
-    pause GUARD_SECONDS next to each sound stay; what is joined is silent, so that a cut is not
-    audible. Where no frame sounds the waveform is returned as it is.
+    A frame is silent if its RMS, without its own offset, is below SILENCE_DBFS. Of a pause
+    GUARD_SECONDS next to each sound stay, more where the sound alone has not `shortest` samples;
+    what is joined is silent, so that a cut is not audible. Where no frame sounds the waveform is
+    returned as it is.
     """
     size = max(1, round(FRAME_SECONDS * sample_rate))
-    count = len(waveform) // size
-    frames = (waveform[: count * size] - waveform.mean()).view(count, size)
-    sounds = frames.square().mean(dim=1) >= 10 ** (SILENCE_DBFS / 10)
+    if len(waveform) <= size:
+        return waveform
+    frames = pad(waveform[None], (0, -len(waveform) % size), "reflect").view(-1, size)
+    sounds = frames.var(dim=1, correction=0) >= 10 ** (SILENCE_DBFS / 10)
     if sounds.all() or not sounds.any():
         return waveform
-    reach, guard = round(PAUSE_SECONDS / 2 / FRAME_SECONDS), round(GUARD_SECONDS / FRAME_SECONDS)
+    reach = round(PAUSE_SECONDS / 2 / FRAME_SECONDS)
+    guard = max(round(GUARD_SECONDS / FRAME_SECONDS), math.ceil(shortest / size))
     near = _widened(pad(sounds.float(), (reach, reach)), reach)
-    filled = 1 - _widened(1 - near, reach)[reach : reach + count]  # short pauses sound, too
+    filled = 1 - _widened(1 - near, reach)[reach : reach + len(frames)]  # short pauses sound, too
     kept = _widened(filled, guard) > 0
     if kept.all():
         return waveform
-    rest = kept[-1:].expand(len(waveform) - count * size)  # samples after the last whole frame
-    return waveform[torch.cat([kept.repeat_interleave(size), rest])]
+    return waveform[kept.repeat_interleave(size)[: len(waveform)]]
 
 
 def _widened(values: Tensor, reach: int) -> Tensor:

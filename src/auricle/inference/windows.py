@@ -249,7 +249,8 @@ class _Entry:
 
     recording: int
     window: Window | None
-    sound: Tensor = field(default_factory=lambda: torch.empty(0))  # of it, without pauses
+    sound: Tensor = field(default_factory=lambda: torch.empty(0))  # of it, what is computed with
+    level: float = 0.0
     outcome: Segment | UserError | None = None
 
     @property
@@ -265,9 +266,9 @@ def _entries(engine: Engine, recordings: Iterable[Recording], hop: int | None) -
             window = None
             for window in split(blocks, engine.longest_samples, hop):
                 check_length(engine, len(window.waveform))
-                sound = without_pauses(window.waveform, engine.sample_rate)
-                too_short = len(sound) < engine.shortest_samples
-                yield _Entry(number, window, window.waveform if too_short else sound)
+                sound = without_pauses(window.waveform, engine.sample_rate, engine.shortest_samples)
+                scored = sound if engine.omits_pauses else window.waveform
+                yield _Entry(number, window, scored, level(sound))
             if window is None:
                 raise AudioError("the recording holds no samples.")
         except UserError as error:
@@ -314,7 +315,7 @@ class _Batches:
             assert entry.window is not None  # for the type checker
             window, rate = entry.window, self.engine.sample_rate
             outcome: Segment | UserError = Segment(
-                window.start / rate, window.end / rate, row, level(entry.sound)
+                window.start / rate, window.end / rate, row, entry.level
             )
             if not row.isfinite().all():
                 outcome = CheckpointError(
