@@ -55,20 +55,22 @@ def start(tmp_path_factory) -> Path:
 
 
 def test_it_is_trained_on_a_folder_of_sounds_and_names_them(start, sounds, tmp_path):
-    auricle("train", "--data", sounds, "--from", start, "--out", tmp_path / "run", *TRAINING)
-    trained, initial = checkpoint.load(tmp_path / "run" / "best"), checkpoint.load(start)
-    assert trained.labels == ["high", "low"]
+    words = [*TRAINING, "--background", sounds / "low"]
+    auricle("train", "--data", sounds, "--from", start, "--out", tmp_path / "run", *words)
+    run = tmp_path / "run" / "fine_tuned"
+    trained, initial = checkpoint.load(run / "best"), checkpoint.load(start)
+    assert sorted(trained.labels) == ["None of these", "high", "low"]
     assert trained.config.front_end == initial.config.front_end
     norms = [each.model.stem.norm for each in (trained, initial)]
     assert norms[0].num_batches_tracked > norms[1].num_batches_tracked == 0
     printed = auricle(
         "predict", sounds / "low" / "0.wav", "--model", tmp_path / "run" / "best", "--json"
     ).stdout
-    assert len(json.loads(printed)["labels"]) == 2
+    assert len(json.loads(printed)["labels"]) == 3
 
 
-def test_a_linear_probe_leaves_everything_but_the_head_as_it_was(start, sounds, tmp_path):
-    words = [*TRAINING, "training.freeze=backbone"]
+def test_the_quick_way_leaves_everything_but_the_head_as_it_was(start, sounds, tmp_path):
+    words = ["--background", sounds / "low", "--speed", "quick"]
     auricle("train", "--data", sounds, "--from", start, "--out", tmp_path / "run", *words)
     before = checkpoint.load(start).model.state_dict()
     after = checkpoint.load(tmp_path / "run" / "best").model.state_dict()

@@ -161,17 +161,28 @@ def test_another_seed_gives_other_weights(folder, tmp_path):
 
 
 def test_own_sounds_in_one_command(trained, folder, tmp_path):
-    out = tmp_path / "own"
-    words = ("data.workers=0", "training.epochs=2")
+    out, others = tmp_path / "own", tmp_path / "clicks"
+    others.mkdir()
+    for number in range(6):
+        clicks = np.zeros(SAMPLE_RATE // 2)
+        clicks[:: 900 + 200 * number] = 0.9
+        soundfile.write(others / f"{number}.wav", clicks, SAMPLE_RATE)
+    words = ("--background", others, "data.workers=0", "training.epochs=2")
     printed = train("--data", folder, "--from", trained / "best", "--out", out, *words)
-    lines = printed.splitlines()
-    assert lines.pop(2).startswith("best epoch   ")
-    assert re.fullmatch(r"peak memory  \d+\.\d\d GB", lines.pop(4))
+    lines = [line for line in printed.splitlines() if not line.startswith("quick way")]
+    assert re.fullmatch(
+        r"quick way    accuracy 100\.0% \(95 % interval 88\.6% to 100\.0%\) of 30 held-out clips, "
+        r"calibration error 0\.\d\d; \d+ s",
+        *set(printed.splitlines()).difference(lines),
+    )
+    tuned = "accuracy 100.0% of 6 validation clips, the quick way 100.0%; 2 epochs, "
+    assert lines.pop(3).startswith(f"fine-tuning  {tuned}")
     assert lines == [
-        "clips        24 to train, 6 to validate",
-        "classes      3: high, low, noise",
-        "accuracy     100.0% of 6 validation clips",
-        "mAP          1.000",
+        "clips        30 of 30 recordings",
+        "classes      4: high, low, noise, None of these",
+        "background   6 sounds of clicks; 0.0% of them are taken for a class",
+        "kept         quick way; learned from 30 clips",
+        f"report       {out / 'report' / 'report.html'}",
         f"model        {out / 'best'}",
         f"next         auricle predict SOUND --model {out / 'best'}",
     ]

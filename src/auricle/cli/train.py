@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from auricle.cli import running
+from auricle.cli import own, running
 from auricle.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,6 +27,31 @@ def train(  # noqa: PLR0913 - one parameter for each option
     start: Annotated[
         str | None, typer.Option("--from", help="With --data: the model to start from.")
     ] = None,
+    speed: Annotated[
+        Literal["quick", "full"],
+        typer.Option(help="With --data: quick leaves fine-tuning out."),
+    ] = "full",
+    background: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --data: a folder of other sounds, which are none of the classes.",
+            show_default="what comes with the model",
+            readable=False,  # the error is ours
+        ),
+    ] = None,
+    many: Annotated[
+        bool, typer.Option("--many", help="With --data: a clip may have several classes, or none.")
+    ] = False,
+    add: Annotated[
+        bool,
+        typer.Option("--add", help="With --data: add the clips to those of the model of --from."),
+    ] = False,
+    keep_validation: Annotated[
+        bool,
+        typer.Option(
+            "--keep-validation", help="With --data: do not learn from the clips that validate."
+        ),
+    ] = False,
     out: running.OutOption = None,
     overwrite: running.OverwriteOption = False,
     resume: running.ResumeOption = False,
@@ -38,6 +63,9 @@ def train(  # noqa: PLR0913 - one parameter for each option
 ) -> None:
     """Train a model; the folder of the run holds it as best/ and last/.
 
+    With --data and --from a model learns one's own classes: first a head on its frozen embeddings,
+    in seconds, then all of it, where there is more to gain; the better of the two is kept.
+
     Examples:
 
       auricle train esc50_ast data.source=esc50.csv 'folds=[1]' seeds=1
@@ -48,16 +76,28 @@ def train(  # noqa: PLR0913 - one parameter for each option
 
       auricle train --data sounds/ --from tagger --out runs/sounds
 
-      auricle predict new.wav --model runs/sounds/best
+      auricle train --data more/ --from runs/sounds/best --add --out runs/more
+
+      auricle predict new.wav --model runs/more/best
     """
-    words, out = running.of_run(words or [], out, overwrite, resume)
+    words = words or []
+    if data is None:
+        words, out = running.of_run(words, out, overwrite, resume)
     running.check_writable(out)
-    prepared = _prepared(words, data, start)
+    _check_words(words, data, start, add or many or keep_validation or background is not None)
     from auricle import experiment  # here, so that --help does not wait for torch
     from auricle.training import Machine
 
-    folder = out or experiment.new_folder(prepared.recipe.name)
     machine = Machine(device, devices, nodes, strategy, save_every)
+    if data is not None and start is not None:
+        from auricle.experiment.own_sounds import Request
+
+        quick = speed == "quick"
+        asked = Request(data, start, background, many, add, quick, keep_validation, words)
+        own.train(asked, out, overwrite, resume, machine)
+        return
+    prepared = experiment.read_recipe(words[0], words[1:])
+    folder = out or experiment.new_folder(prepared.recipe.name)
     if experiment.is_repeated(prepared.recipe):
         _repeat(prepared, folder, machine, overwrite)
         return
@@ -155,11 +195,16 @@ def _learn(  # noqa: PLR0913 - the options that both commands have
     running.show(running.run(prepared, folder, overwrite, resume, Machine(*machine)))
 
 
-def _prepared(words: list[str], data: Path | None, start: str | None) -> "Prepared":
+def _check_words(words: list[str], data: Path | None, start: str | None, own: bool) -> None:
+    """Refuse what does not go together; `own`: an option was given that goes with --data alone."""
     if data is None and not words:
         raise ConfigError("give a recipe, or --data FOLDER --from MODEL. See auricle train --help.")
     if data is None and start is not None:
         raise ConfigError("--from goes with --data; with a recipe write initial_weights=MODEL.")
+    if data is None and own:
+        raise ConfigError(
+            "--add, --many, --background and --keep-validation go with --data FOLDER --from MODEL."
+        )
     if data is not None and words and "=" not in words[0]:
         raise ConfigError(
             f"--data takes the place of a recipe, but {words[0]!r} was given, too. Recipes that "
@@ -167,11 +212,6 @@ def _prepared(words: list[str], data: Path | None, start: str | None) -> "Prepar
         )
     if data is not None and start is None:
         raise ConfigError("--data needs a model to start from: --from MODEL.")
-    from auricle import experiment
-
-    if data is not None and start is not None:
-        return experiment.recipe_for_folder(data, start, words)
-    return experiment.read_recipe(words[0], words[1:])
 
 
 def _repeat(prepared: "Prepared", folder: Path, machine: "Machine", overwrite: bool) -> None:

@@ -100,6 +100,7 @@ def page(evaluation: Evaluation, record: dict[str, Any], folder: Path) -> str:
         _section("Summary", _summary(record)),
         _section("Among all labels", _table(("share of the clips", ""), all_labels)),
         _section("Members", _members(record)),
+        _section("Record next", _record_next(record)),
         _section("Classes", _classes(evaluation)),
         *_pictures(evaluation),
         _section("Most surely wrong", _worst(evaluation, folder)),
@@ -166,6 +167,11 @@ def _members(record: dict[str, Any]) -> str:
     members = record.get("members", [])
     head = [SUMMARY.get(key, (key, ""))[0] for key in members[0]] if members else []
     return _table(head, [list(member.values()) for member in members])
+
+
+def _record_next(record: dict[str, Any]) -> str:
+    texts = (f"<li>{escape(text)}</li>" for text in record.get("record_next", []))
+    return f"<ul>{''.join(texts)}</ul>" if record.get("record_next") else ""
 
 
 def _classes(evaluation: Evaluation) -> str:

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -78,29 +79,44 @@ def _adapted(recipe: Recipe, manifest: Manifest) -> Recipe:
     if missing:
         settings = settings.model_copy(update=_sides(manifest, UNLABELLED_VALIDATION_SHARE))
         validates = "a tenth of the clips" if settings.validation_share else "that split"
-        _tell(recipe, f"no split {min(filter(None, missing))!r}: {validates} validates.")
+        _tell(
+            recipe.data.source, f"no split {min(filter(None, missing))!r}: {validates} validates."
+        )
     if training.sampling in WEIGHTS and not all(manifest.label_sets):
-        _tell(recipe, f"clips without labels: all are drawn alike, not by {training.sampling}.")
+        _tell(
+            recipe.data.source,
+            f"clips without labels: all are drawn alike, not by {training.sampling}.",
+        )
         training = training.model_copy(update={"sampling": "shuffle"})
     return recipe.model_copy(update={"data": settings, "training": training})
 
 
-def _tell(recipe: Recipe, text: str) -> None:
-    print(printable(f"{recipe.data.source}: {text}"), file=sys.stderr)
+def _tell(source: str, text: str) -> None:
+    print(printable(f"{source}: {text}"), file=sys.stderr)
 
 
 def print_splits(prepared: Prepared) -> None:
     """Print how many clips each split has, if there are any, and which the recipe leaves out."""
     recipe, manifest = prepared.recipe, prepared.manifest
-    settings, counts = recipe.data, manifest.split_counts
+    settings = recipe.data
     used = {settings.train_split, settings.validation_split, test_split(recipe)} - {None}
     if settings.train_split is None:
-        used |= counts.keys() - {TEST}
+        used |= manifest.split_counts.keys() - {TEST}
+    tell_splits(manifest, used, str(settings.source))
+
+
+def tell_splits(manifest: Manifest, used: Collection[str | None], source: str = "") -> None:
+    """Print how many clips each split has, if there are any, and which are not `used`.
+
+    Args:
+        source: what the manifest is called.
+    """
+    counts = manifest.split_counts
     shown = [f"{name or 'no split'} {count}" for name, count in counts.items()]
     unused = [name or "no split" for name in counts if name not in used]
     rest = f"; not used: {', '.join(unused)}" if unused else ""
     if manifest.splits:
-        _tell(recipe, f"clips by split: {', '.join(shown)}{rest}.")
+        _tell(source or str(manifest.source), f"clips by split: {', '.join(shown)}{rest}.")
 
 
 def _sides(manifest: Manifest, share: float) -> dict[str, Any]:

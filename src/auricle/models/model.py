@@ -124,6 +124,33 @@ class Model(nn.Module, ABC):
         last.bias.mul_(scale.to(last.bias)).add_(shift.to(last.bias))
 
     @torch.no_grad()
+    def last_input(self, embeddings: Tensor) -> Tensor:
+        """What the classifier's last layer reads, `(B, H)`, of embeddings `(B, D)`; in eval mode.
+
+        Raises:
+            ConfigError: there is no classifier.
+        """
+        read: list[Tensor] = []
+        last = self._classifier("computed")
+        handle = last.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+        try:
+            self.classify(embeddings)
+        finally:
+            handle.remove()
+        return read[0]
+
+    @torch.no_grad()
+    def set_classifier(self, weight: Tensor, bias: Tensor) -> None:
+        """Give the classifier's last layer the weights `(C, H)` and biases `(C,)`.
+
+        Raises:
+            ConfigError: there is no classifier.
+        """
+        last = self._classifier("set")
+        last.weight.copy_(weight)
+        last.bias.copy_(bias)
+
+    @torch.no_grad()
     def reorder_classes(self, order: list[int]) -> None:
         """Let logit `i` be what logit `order[i]` was; ConfigError: there is no classifier."""
         for parameter in self._classifier("reordered").parameters():
