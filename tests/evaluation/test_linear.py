@@ -102,3 +102,28 @@ def test_an_absent_scikit_learn_names_the_extra(monkeypatch):
         "the linear probe needs the package 'sklearn', which is not installed. "
         "Install it with: pip install 'auricle[train]'"
     )
+
+
+def test_logits_are_those_of_the_scores_for_two_classes_and_more(clusters):
+    two = clusters.of(clusters.targets[:, 2] == 0)
+    two = linear.Task(two.embeddings, two.targets[:, :2], two.groups, True)
+    for task in (clusters, two):
+        found = linear.fit(task, 1.0)
+        logits = task.embeddings @ found.weight.T + found.bias
+        torch.testing.assert_close(logits.softmax(dim=1), found(task.embeddings))
+        assert right(logits, task) > 0.95
+
+
+def test_a_clip_of_double_weight_counts_as_two(clusters):
+    weights = torch.ones(60, dtype=torch.float64)
+    weights[:7] = 2
+    weighted = linear.Task(clusters.embeddings, clusters.targets, clusters.groups, True, weights)
+    twice = clusters.of(torch.tensor([*range(60), *range(7)]))
+    one, other = linear.fit(weighted, 0.1), linear.fit(twice, 0.1)
+    torch.testing.assert_close(one.weight, other.weight, rtol=0, atol=1e-3)
+    parts = linear.inner_parts(weighted, seed=0)
+    logits = linear.held_out_logits(weighted, parts, 0.1)
+    repeated = torch.cat([logits, logits[:7]])
+    assert linear.log_likelihood(logits, weighted) == pytest.approx(
+        linear.log_likelihood(repeated, twice)
+    )

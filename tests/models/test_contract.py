@@ -180,3 +180,14 @@ def test_classes_are_reordered_in_the_last_layer(name, settings):
         return
     model.reorder_classes([2, 0, 1])
     torch.testing.assert_close(model(features), before[:, [2, 0, 1]], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "settings"), [c for c in CASES if c[1].get("num_classes")])
+@torch.no_grad()
+def test_the_last_layer_is_a_linear_function_of_what_it_reads(name, settings):
+    model = built(name, settings, seed=0)
+    features = torch.randn(2, 64, 32)
+    read = model.last_input(model.embed(features))
+    weight, bias = torch.randn(3, read.shape[1]), torch.randn(3)
+    model.set_classifier(weight, bias)
+    torch.testing.assert_close(model(features), read @ weight.T + bias, rtol=1e-4, atol=1e-4)
