@@ -234,6 +234,7 @@ def test_fine_tuning_of_asda_has_the_published_numbers(name, source):
     assert schedule.warmup_fraction == 0.1
     assert schedule.final_fraction * optimizer.learning_rate == pytest.approx(1e-6)
     assert recipe.model.drop_path == 0.1
+    assert training.score == ("mAP" if name.startswith("audioset") else "accuracy")
     assert masking.fill == "mean"  # that of AST's recipes is 0 before the normalisation
     updates, clips = UPDATES_ASDA[name]
     assert training.epochs * clips / training.batch_size == pytest.approx(updates, rel=0.01)
@@ -290,6 +291,12 @@ def test_ensemble_m_has_six_members(source):
     assert [len(cell.parts) for cell in cells] == [3, 1, 1, 1]
     strides = [cell.prepared.recipe.model.stride for cell in cells]
     assert strides == [(10, 10), (12, 12), (14, 14), (16, 16)]
+
+
+@pytest.mark.parametrize("path", sorted(GRIDS.glob("ham_table3_*.yaml")), ids=lambda p: p.stem)
+def test_cells_of_hams_table_have_four_seeds(path, source):
+    for cell in read_grid(path.stem, [source]).cells:  # the paper: more than three runs
+        assert len({part.prepared.recipe.seed for part in cell.parts}) == 4
 
 
 @pytest.mark.parametrize("path", sorted(GRIDS.glob("ham_table3_*.yaml")), ids=lambda p: p.stem)

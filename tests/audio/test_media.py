@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from auricle import audio
+from auricle.audio import media
 from auricle.errors import AudioError, AudioWarning, MissingExtraError
 
 CONTAINERS = [  # muxer of FFmpeg, codec, rate, suffix, format
@@ -29,6 +30,7 @@ CONTAINERS = [  # muxer of FFmpeg, codec, rate, suffix, format
     ("flv", "aac", 44100, ".flv", "FLV aac"),
     ("mpegts", "aac", 48000, ".m2ts", "MPEGTS aac"),
     ("mpeg", "mp2", 48000, ".mpg", "MPEG mp2"),
+    ("rm", "ac3", 48000, ".rm", "RM ac3"),
 ]
 
 
@@ -90,6 +92,32 @@ def test_a_missing_extra_is_named_with_its_install_line(
         f"{path}: decoding it needs the package 'av', which is not installed. "
         "Install it with: pip install 'auricle[media]'"
     )
+
+
+@pytest.mark.parametrize(
+    ("head", "container"),
+    [
+        (b"RIFF\0\0\0\0XWMA", "xwma"),
+        (b"RIFF\0\0\0\0QLCM", "qcp"),
+        (b"#!AMR\n", "amr"),
+        (b"MAC \x96\x0f", "ape"),
+        (b"tBaK", "tak"),
+        (b"ajkg\x02", "shn"),
+        (b"MP+\x07", "mpc"),
+        (b"MPCKSH", "mpc8"),
+        (b"DSD \x1c", "dsf"),
+        (b"FRM8\0\0\0\0\0\0\0\0DSD ", "iff"),
+        (b"\x7f\xfe\x80\x01", "dts"),
+    ],
+)
+def test_what_nothing_here_can_write_is_known_by_its_first_bytes(head, container):
+    assert media.container_of(head) == container
+
+
+def test_every_container_is_one_of_ffmpegs():
+    av = pytest.importorskip("av")
+    for name in (*media.CONTAINERS, *media.OTHERS):
+        assert av.ContainerFormat(name, "r").is_input  # raises for another name
 
 
 @pytest.mark.parametrize(

@@ -336,17 +336,20 @@ def test_bw64_is_read(encode, recwarn):
     assert not recwarn.list
 
 
-@pytest.mark.parametrize("kind", ["CAF", "WAV"])
-def test_where_libsndfile_refuses_pyav_is_tried(encode, encode_media, kind, recwarn):
-    if kind == "CAF":
-        content = encode_media(TONE, RATE, "caf", "alac")
-        assert len(audio.load(content, RATE)) == pytest.approx(3 * RATE, abs=4096)
-        assert audio.probe(content).format == "CAF alac"
-        assert not recwarn.list
-    else:
-        content = encode(TONE, RATE, "CAF")
-        waveform, message = load_with_warning(content[: len(content) // 2])
-        assert message == incomplete(len(waveform) / RATE)
+@pytest.mark.parametrize(
+    ("container", "codec"), [("caf", "alac"), ("wav", "wmav2"), ("w64", "wmav2")]
+)
+def test_where_libsndfile_lacks_the_codec_pyav_is_tried(encode_media, container, codec, recwarn):
+    content = encode_media(TONE, RATE, container, codec)
+    assert len(audio.load(content, RATE)) == pytest.approx(3 * RATE, abs=4096)
+    assert audio.probe(content).format == f"{container.upper()} {codec}"
+    assert not recwarn.list
+
+
+def test_where_libsndfile_refuses_what_is_damaged_pyav_is_tried(encode):
+    content = encode(TONE, RATE, "CAF")
+    waveform, message = load_with_warning(content[: len(content) // 2])
+    assert message == incomplete(len(waveform) / RATE)
 
 
 def test_without_pyav_what_libsndfile_refuses_is_refused(encode, monkeypatch):

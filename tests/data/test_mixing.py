@@ -182,6 +182,12 @@ def test_partners_follow_from_seed_epoch_and_clip_alone(dataset):
     assert not torch.equal(partners(1, [7], seed=4)[0], part[0])
 
 
+def test_a_partner_has_a_crop_of_its_own(dataset):
+    partnered, clips = PartneredDataset(dataset, 1.0, seed=3), [clip for clip, _ in dataset]
+    partners = [partnered[index][1][0] for index in range(10)]
+    assert not any(torch.equal(one, other) for one in partners for other in clips)
+
+
 def test_the_clips_themselves_are_the_same_with_and_without_partners(dataset):
     partnered = PartneredDataset(dataset, 1.0, seed=3)
     with_partners = collate_with_partners([partnered[index] for index in range(5)])

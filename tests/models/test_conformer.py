@@ -6,6 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from auricle.models.conformer import (
+    BRANCHES,
+    STARTS,
     ClipNorm,
     ConformerBlock,
     ConformerConfig,
@@ -136,3 +138,15 @@ def test_relative_positions_start_without_effect_and_know_row_and_column():
     assert bias[0, 0, 1, 2] == 5.0
     assert bias[0, 0, 2, 1] == 0.0
     assert bias[0, 0, 0].abs().sum() == 0.0  # the prefix token has no place
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_a_block_starts_as_its_setting_says(start):
+    """How far it changes its input."""
+    torch.manual_seed(0)
+    config = ConformerConfig(start=start, kernel_size=3, dropout=0.0, block_norm="off")
+    block, tokens = ConformerBlock(config, 8, 2), torch.randn(1, 13, 8)
+    change = (block(tokens, None, layout()) - tokens).abs().amax().item()
+    lowest, highest = {"zero": (0, 0), "layer_scale": (1e-7, 1e-4), "standard": (0.01, 9)}[start]
+    assert lowest <= change <= highest
+    assert set(block.scales) == (set(BRANCHES) if start == "layer_scale" else set())

@@ -100,6 +100,15 @@ def test_without_either_part_it_is_ast():
     assert names == models.build("ast", TINY).state_dict().keys()
 
 
+@pytest.mark.parametrize("place", ["before_norm", "after_norm"])
+@pytest.mark.parametrize("part", ["conformer", "channel_attention"])
+def test_a_part_stands_on_the_side_of_the_norm_that_it_is_given(place, part):
+    parts = {"conformer": None, "channel_attention": None, part: {"place": place}}
+    names = models.build("ham_ast", {**TINY, **parts}).state_dict().keys()
+    found = {name.partition(".")[0] for name in names}
+    assert found & {"before_norm", "after_norm"} == {place}
+
+
 def test_every_parameter_gets_a_gradient(features):
     torch.manual_seed(0)
     ham = models.build("ham_ast", {**TINY, "depth": 2, "conformer": {"num_blocks": 1}})

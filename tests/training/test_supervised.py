@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from auricle.data import Batch, Partners
 from auricle.training import Augmentations, Supervised, SupervisedConfig
 from auricle.training.settings import Diverged
 
@@ -62,6 +63,14 @@ def test_a_training_batch_is_augmented_mixed_masked_then_noisy():
     torch.testing.assert_close(loss, expected)
 
 
+def test_the_partners_of_mixup_are_augmented_too():
+    augmentations, given = step([]).augmentations, []
+    augmentations.mixup.register_forward_pre_hook(lambda module, inputs: given.append(inputs[3]))
+    partners = Partners(BATCH[0][:1], BATCH[1][:1], BATCH[2][:1], torch.tensor([1]))
+    augmentations.mixed(Batch(*BATCH, partners=partners))
+    assert torch.equal(given[0].waveforms, BATCH[0][:1] + 1)
+
+
 def test_a_validation_batch_is_taken_as_it_is():
     calls = []
     logits, targets = step(calls).validate(BATCH)
@@ -84,6 +93,7 @@ def test_metrics_are_over_all_batches(loss, best_by):
     second = (torch.tensor([[3.0, 1.0], [0.5, 1.0]]), torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
     metrics = made.metrics([first, second])
     assert made.best_by == best_by
+    assert step([], loss, best_by="accuracy").best_by == "accuracy"
     assert metrics["accuracy"] == pytest.approx(2 / 3)
     assert list(metrics) == ["validation_loss", "accuracy", "mAP"]
     logits, targets = torch.cat([first[0], second[0]]), torch.cat([first[1], second[1]])

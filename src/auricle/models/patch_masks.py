@@ -123,8 +123,7 @@ def _first_chunk(valid: Tensor, layout: TokenLayout, chunk: Range) -> Tensor:
     """
     smallest, largest = chunk
     starts = _draws(valid).masked_fill(~valid, -1).argsort(dim=1).argsort(dim=1) + 1
-    starts = starts.float().masked_fill(~valid, 0)
-    grid = layout.unpack(starts[..., None]).permute(0, 3, 1, 2)  # (B, 1, F, C)
+    grid = layout.unpack(starts[..., None].float()).permute(0, 3, 1, 2)  # (B, 1, F, C)
     sides = torch.randint(smallest, largest + 1, (len(valid),), device=valid.device)
     covered = torch.zeros_like(grid)
     for side in range(smallest, largest + 1):
