@@ -9,8 +9,8 @@ hold a pause are scored as they are, and the loudest second of any clip between 
 are compared with what the teacher gives the clip, or that second. `fill` takes sounds whose file
 names suggest a label (`hint` in the table, by pauses.yaml), fills each up to 5 s with zeros, as
 ESC-50 does, and judges models on them: with the zeros, without, and what remains repeated, or
-filled up with zeros again, to several lengths. `score` judges labelled clips with each model's own
-padding, with pauses and without; nothing may be chosen by it.
+filled up with zeros again, to several lengths, and softer. `score` judges labelled clips with each
+model's own padding, with pauses and without; nothing may be chosen by it.
 """
 
 import argparse
@@ -39,6 +39,8 @@ CLIP_SECONDS = 5.0
 SOUND_SECONDS = 1.0
 SEED = 0
 FILLS = (0.0, 1.0, 2.0, 3.0, 5.0)  # seconds
+SOFTER_DB = (-20, -40)  # repeated to SOFT_FILL seconds
+SOFT_FILL = 2.0
 CLASSES = Path(__file__).with_suffix(".yaml")
 CLIPS_A_CLASS = 10  # each of another recording
 
@@ -181,6 +183,12 @@ def fill(table: Path, models: list[str]) -> None:
                 changed = [change(clip, round(seconds * own_rate)) for clip in bare]
                 row = judged(classifier, changed, right)
                 print(f"  {f'{way} to {seconds:g} s':<16}{row}", flush=True)
+        for gain in SOFTER_DB:
+            soft = [
+                recognition.without_pauses(10 ** (gain / 20) * clip, own_rate) for clip in filled
+            ]
+            repeats = [with_repeats(clip, round(SOFT_FILL * own_rate)) for clip in soft]
+            print(f"  {f'{gain} dB':<16}{judged(classifier, repeats, right)}", flush=True)
 
 
 def omit_pauses(classifier: Classifier, omits_pauses: bool) -> None:

@@ -125,8 +125,15 @@ def test_where_all_or_nothing_sounds_all_is_kept(bark):
     faint = 1e-4 * bark  # -100 dBFS
     for waveform in (bark, faint, torch.zeros(500), bark[:5], torch.full((16_000,), 0.5)):
         assert without_pauses(waveform, 16_000) is waveform
-    quiet_room = 0.01 * torch.cat([bark, 0.1 * bark])  # -60 and -80 dBFS
-    assert len(without_pauses(quiet_room, 16_000)) == 8000 + 640
+    loud_room = torch.cat([bark, 0.001 * bark])  # -20 and -80 dBFS
+    assert len(without_pauses(loud_room, 16_000)) == 8000 + 640
+
+
+def test_a_soft_recording_keeps_what_a_loud_one_keeps(bark):
+    """Its reverberation, 30 dB below it, is no pause, however soft both are; zeros are one."""
+    loud = torch.cat([bark, 10**-1.5 * bark, torch.zeros(16_000)])
+    for gain in (1.0, 0.1, 0.01, 1e-3):
+        assert len(without_pauses(gain * loud, 16_000)) == 16_000 + 640
 
 
 def test_a_sound_that_is_not_symmetric_leaves_silence_silent(bark):

@@ -16,6 +16,7 @@ from auricle.features.filterbank import SILENCE_DBFS, clip_power
 FRAME_SECONDS = 0.02
 PAUSE_SECONDS = 0.5  # chosen with GUARD_SECONDS by benchmarks/pauses.py
 GUARD_SECONDS = 0.04
+BELOW_DB = 40.0  # the level of all, from which on softer parts may be a pause
 SILENCE = "Silence"  # AudioSet's label for what `Segment.is_silent` measures
 
 
@@ -94,7 +95,8 @@ def is_silent(waveform: Tensor) -> bool:
 def without_pauses(waveform: Tensor, sample_rate: int, shortest: int = 0) -> Tensor:
     """Return samples `(S,)` without pauses: silence of more than PAUSE_SECONDS, or at an end.
 
-    A frame is silent if its RMS, without its own offset, is below SILENCE_DBFS. Of a pause
+    A frame is silent if its RMS, without its own offset, is below SILENCE_DBFS, and BELOW_DB below
+    that of all, so that a soft recording keeps what a loud one does. Of a pause
     GUARD_SECONDS next to each sound stay, more where the sound alone has not `shortest` samples;
     what is joined is silent, so that a cut is not audible. Where no frame sounds the waveform is
     returned as it is.
@@ -103,7 +105,8 @@ def without_pauses(waveform: Tensor, sample_rate: int, shortest: int = 0) -> Ten
     if len(waveform) <= size:
         return waveform
     frames = pad(waveform[None], (0, -len(waveform) % size), "reflect").view(-1, size)
-    sounds = frames.var(dim=1, correction=0) >= 10 ** (SILENCE_DBFS / 10)
+    silence = min(SILENCE_DBFS, level(waveform) - BELOW_DB)
+    sounds = frames.var(dim=1, correction=0) >= 10 ** (silence / 10)
     if sounds.all() or not sounds.any():
         return waveform
     reach = round(PAUSE_SECONDS / 2 / FRAME_SECONDS)
