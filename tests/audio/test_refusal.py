@@ -169,9 +169,9 @@ def test_a_file_without_a_header_is_refused(file, suffix, content):
     """libsndfile would guess rate and encoding from the name."""
     path = file(f"a.{suffix}", content)
     expected = (
-        f"{path}: has no header with its rate and encoding; both would be a guess. Convert "
-        "it with what you know of it, for example: sox -t raw -r 8000 -e signed -b 16 -c 1 IN "
-        "OUT.wav"
+        f"{path}: has no header with its rate and encoding; both would be a guess. Give them with "
+        "--raw, for example --raw 8000,s16le (in Python: auricle.audio.Selected(file, "
+        "raw=Raw(8000, 's16le'))), or convert it to WAV."
     )
     assert message_of(path) == expected
     named = io.BytesIO(content)

@@ -370,13 +370,52 @@ def test_a_channel_that_is_not_there_fails_for_its_file_alone(predict, sound):
     assert result.stdout.startswith(str(stereo))
 
 
-@pytest.mark.parametrize("word", ["0", "-1", "left", "1.5", "9" * 30])
+@pytest.mark.parametrize("word", ["0", "-1", "left", "1.5", "9" * 30, "9" * 5000])
 def test_what_is_no_channel_is_refused(predict, sound, word):
     result = predict(sound("a.wav"), f"--channel={word}")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == (
         f"error: --channel {word}: give the number of a channel, counted from 1, or mix.\n"
     )
+
+
+def test_sounds_without_a_header_are_read_with_raw(predict, sound, tiny_model, tmp_path):
+    pytest.importorskip("matplotlib")
+    samples, rate = soundfile.read(sound("a.wav"))
+    path = tmp_path / "b.raw"
+    soundfile.write(path, samples, rate, format="RAW", subtype="PCM_16", endian="LITTLE")
+    expected = json.loads(predict(tmp_path / "a.wav", "--json").stdout)
+    words = ("--json", "--raw", f"{rate},s16le")
+    result = predict(path, *words, "--plot", tmp_path / "b.png")
+    answer = json.loads(result.stdout)
+    assert answer["labels"] == expected["labels"]
+    assert (tmp_path / "b.png").stat().st_size > 1000
+    lines = predict(tmp_path, *words).stdout.splitlines()
+    assert [json.loads(line)["file"] for line in lines] == [str(tmp_path / "a.wav"), str(path)]
+    command = [sys.executable, "-c", "from auricle.cli.main import main; main()", "predict"]
+    command += ["-", *words, "--model", str(tiny_model), "--device", "cpu"]
+    piped = subprocess.run(command, input=path.read_bytes(), capture_output=True, check=True)
+    assert json.loads(piped.stdout)["labels"] == expected["labels"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("8000", "give RATE,ENCODING or RATE,ENCODING,CHANNELS, such as 8000,s16le."),
+        ("fast,s16le", "give RATE,ENCODING or RATE,ENCODING,CHANNELS, such as 8000,s16le."),
+        (
+            "9" * 5000 + ",s16le",
+            "give RATE,ENCODING or RATE,ENCODING,CHANNELS, such as 8000,s16le.",
+        ),
+        ("8000,s16le,2,2", "give RATE,ENCODING or RATE,ENCODING,CHANNELS, such as 8000,s16le."),
+        ("5,s16le", "a sample rate of 5 Hz is outside the range of 1000 to 1000000 Hz."),
+        ("8000,vox,2", "2 channels of vox cannot be read. Give a number from 1 to 1."),
+    ],
+)
+def test_what_raw_cannot_mean_is_refused(predict, sound, text, reason):
+    result = predict(sound("a.wav"), "--raw", text)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"error: --raw {text}: {reason}\n"
 
 
 def test_channels_that_cancel_are_no_silence(predict, tmp_path):

@@ -2,8 +2,6 @@
 
 from auricle.audio.decoding import AudioInfo
 from auricle.audio.load import (
-    HIGHEST_RATE,
-    LOWEST_RATE,
     blocks,
     duration,
     load,
@@ -20,4 +18,14 @@ from auricle.audio.samples import (
     warn_cancelling,
     warn_integers,
 )
-from auricle.audio.source import SOUND_SUFFIXES, Channel, Selected, Source, find_sounds
+from auricle.audio.source import (
+    HIGHEST_RATE,
+    LOWEST_RATE,
+    SOUND_SUFFIXES,
+    Channel,
+    Raw,
+    Select,
+    Selected,
+    Source,
+    find_sounds,
+)

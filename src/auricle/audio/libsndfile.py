@@ -30,16 +30,12 @@ from auricle.audio.decoding import (
     without_first,
 )
 from auricle.audio.samples import Samples
-from auricle.audio.source import OpenedAudio
+from auricle.audio.source import ENCODINGS, HEADERLESS_SUFFIXES, OpenedAudio
 from auricle.audio.splicing import Link, Spliced
 from auricle.errors import AudioError, AudioWarning
 
 UNKNOWN_FORMAT = 1  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT
 BAD_FILE = 7  # libsndfile's SFE_BAD_FILE, whose text speaks of pipes where no MP3 frame is found
-HEADERLESS_SUFFIXES = frozenset(
-    {".raw", ".pcm", ".sln", ".vox", ".gsm", ".au", ".snd", ".ul", ".al", ".ulaw", ".alaw"}
-    | {".sb", ".ub", ".sw", ".uw", ".s8", ".u8", ".s16", ".s24", ".s32", ".f32", ".lpc", ".g722"}
-)
 # Bytes of a sample, where they are constant: it is then known where the samples end.
 WIDTHS = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 WIDTHS |= {"ULAW": 1, "ALAW": 1, "DPCM_8": 1, "DPCM_16": 2}
@@ -98,7 +94,7 @@ def decode(
     Raises:
         AudioError: it is no sound file that libsndfile knows, or its header is damaged.
     """
-    links = splicing.links(source)
+    links = None if source.raw else splicing.links(source)
     if links is None:
         links = _plain_links(source)
     if not links:  # libmpg123 would search further, and complain on standard error
@@ -133,6 +129,9 @@ class _Extent:
 
 def _plain_links(source: OpenedAudio) -> list[Link]:
     """The links of a file that is neither Ogg, FLAC nor MPEG."""
+    size = splicing.size_of(source.stream)
+    if source.raw:
+        return [_plain_link(source, _measured(source, range(size)), size)]
     container = media.container_of(source.head, media.OTHERS)
     mark = media.OTHERS[container] if container else re.escape(source.head[:8])
     extents = [_extent(source, source.start, mark)]
@@ -140,7 +139,7 @@ def _plain_links(source: OpenedAudio) -> list[Link]:
         if position >= extents[-1].end:
             with suppress(AudioError):
                 extents.append(_extent(source, position, mark))
-    stops = [*(extent.start for extent in extents[1:]), splicing.size_of(source.stream)]
+    stops = [*(extent.start for extent in extents[1:]), size]
     return [_plain_link(source, *each) for each in zip(extents, stops, strict=True)]
 
 
@@ -289,13 +288,26 @@ def _open(source: OpenedAudio, link: Link) -> soundfile.SoundFile:
 def _open_with_libsndfile(source: OpenedAudio, file: Any) -> soundfile.SoundFile:
     try:
         with _quiet(True):  # the first frames of an MP3 are decoded
-            return _SequentialFile(file)
+            return _SequentialFile(file, **_raw_settings(source))
     except soundfile.LibsndfileError as error:
         if error.code == UNKNOWN_FORMAT:
             raise AudioError(_not_a_sound(source)) from error
         text = error.error_string.rstrip(".")
         reason = "no sound frame found" if error.code == BAD_FILE else text
         raise AudioError(_damaged(source, f"libsndfile: {reason}")) from error
+
+
+def _raw_settings(source: OpenedAudio) -> dict[str, Any]:
+    if source.raw is None:
+        return {}
+    encoding = source.raw.encoding
+    return {
+        "format": "RAW",
+        "subtype": ENCODINGS[encoding],
+        "endian": "BIG" if encoding.endswith("be") else "LITTLE",
+        "samplerate": source.raw.sample_rate,
+        "channels": source.raw.num_channels,
+    }
 
 
 def _damaged(source: OpenedAudio, reason: str) -> str:
@@ -309,9 +321,9 @@ def _not_a_sound(source: OpenedAudio) -> str:
     suffix = os.path.splitext(source.name)[1].lower()
     if suffix in HEADERLESS_SUFFIXES:
         return (
-            f"{source.name}: has no header with its rate and encoding; both would be a "
-            "guess. Convert it with what you know of it, for example: sox -t raw -r 8000 -e "
-            "signed -b 16 -c 1 IN OUT.wav"
+            f"{source.name}: has no header with its rate and encoding; both would be a guess. "
+            "Give them with --raw, for example --raw 8000,s16le (in Python: "
+            "auricle.audio.Selected(file, raw=Raw(8000, 's16le'))), or convert it to WAV."
         )
     return (
         f"{source.name}: is not a sound file that can be read, whatever its name says. "

@@ -6,6 +6,7 @@ Shapes: S samples.
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,14 +14,11 @@ import soxr
 import torch
 from torch import Tensor
 
-from auricle.audio import libsndfile, media
+from auricle.audio import libsndfile, media, mpeg
 from auricle.audio.decoding import AudioInfo, Decoder, resampled
 from auricle.audio.samples import Downmix, Samples
-from auricle.audio.source import OpenedAudio, Source, opened
+from auricle.audio.source import HIGHEST_RATE, LOWEST_RATE, OpenedAudio, Source, opened
 from auricle.errors import AudioError, MissingExtraError
-
-LOWEST_RATE = 1_000  # Hz
-HIGHEST_RATE = 1_000_000  # Hz; bat detectors record at 500 kHz, beyond 1 MHz headers are damaged
 
 # libsndfile's words for a codec that it lacks; the last ones are those for some of WAV, too
 OTHER_CODEC = re.compile("unsupported encoding|unimplemented")
@@ -170,6 +168,9 @@ def _decoder(file: OpenedAudio, start: float = 0.0) -> Iterator[Decoder]:
 
 def _chosen(file: OpenedAudio, start: float, stack: ExitStack) -> Decoder:
     """A decoder from libsndfile where that reads the file, else from PyAV."""
+    if file.raw and not _has_header(file):
+        return stack.enter_context(libsndfile.decode(file, start))
+    file = replace(file, raw=None)
     container = media.container_of(file.head)
     if container:
         return stack.enter_context(media.decode(file, container, start))
@@ -193,6 +194,12 @@ def _chosen(file: OpenedAudio, start: float, stack: ExitStack) -> Decoder:
         raise refusal from None
     except MissingExtraError as error:  # nobody knows whether it would help: one file's error
         raise AudioError(str(error)) from error
+
+
+def _has_header(file: OpenedAudio) -> bool:
+    """Return whether it begins as a container does that has one, or with frames of MPEG."""
+    container = media.container_of(file.head, media.CONTAINERS | media.OTHERS)
+    return bool(container or file.start or mpeg.streams(file.stream, 0))
 
 
 def _mono(file: OpenedAudio, sound: Decoder, start: float) -> Iterator[Samples]:

@@ -7,33 +7,85 @@ import stat
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from auricle.errors import AudioError, AudioWarning
+from auricle.errors import AudioError, AudioWarning, ConfigError, unknown_name
 
 Channel = int | Literal["mix"] | None
+
+LOWEST_RATE = 1_000  # Hz
+HIGHEST_RATE = 1_000_000  # Hz; bat detectors record at 500 kHz, beyond 1 MHz headers are damaged
+MOST_CHANNELS = 1024  # that libsndfile reads
+
+WIDE = {"s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT", "f64": "DOUBLE"}
+BYTES = {"s8": "PCM_S8", "u8": "PCM_U8", "ulaw": "ULAW", "mulaw": "ULAW", "alaw": "ALAW"}
+OF_ONE_CHANNEL = {"gsm": "GSM610", "vox": "VOX_ADPCM"} | {
+    name.lower(): name
+    for name in ("GSM610", "VOX_ADPCM", "DWVW_12", "DWVW_16", "DWVW_24")
+    + ("NMS_ADPCM_16", "NMS_ADPCM_24", "NMS_ADPCM_32")
+}
+# libsndfile's subtype of an encoding by the name that FFmpeg or sox has for it, and by its own
+ENCODINGS = {f"{name}{order}": subtype for name, subtype in WIDE.items() for order in ("le", "be")}
+ENCODINGS |= {subtype.lower(): subtype for subtype in (*WIDE.values(), *BYTES.values())}
+ENCODINGS |= BYTES | OF_ONE_CHANNEL
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What a header would say of a sound that has none.
+
+    Attributes:
+        sample_rate: in Hz.
+        encoding: a name in `ENCODINGS`, such as s16le, f32be, ulaw, alaw, gsm or vox.
+
+    Raises:
+        ConfigError: an unknown encoding, or a number out of its range.
+    """
+
+    sample_rate: int
+    encoding: str
+    num_channels: int = 1
+
+    def __post_init__(self) -> None:
+        if self.encoding not in ENCODINGS:
+            raise ConfigError(unknown_name("encoding", self.encoding, ENCODINGS))
+        if not LOWEST_RATE <= self.sample_rate <= HIGHEST_RATE:
+            raise ConfigError(
+                f"a sample rate of {self.sample_rate} Hz is outside the range of {LOWEST_RATE} to "
+                f"{HIGHEST_RATE} Hz."
+            )
+        most = 1 if self.encoding in OF_ONE_CHANNEL else MOST_CHANNELS
+        if not 1 <= self.num_channels <= most:
+            raise ConfigError(
+                f"{self.num_channels} channels of {self.encoding} cannot be read. Give a number "
+                f"from 1 to {most}."
+            )
 
 
 @dataclass(frozen=True)
 class Selected:
-    """A source of which one channel is read.
+    """A source with how to read it.
 
     Attributes:
         channel: counted from 1; "mix" for the mean of all; None for the mean too, except where
             the channels cancel in it (20 dB below what unrelated ones would give): there the
             loudest one stands alone, with an `AudioWarning`. So is a source without a selection.
+        raw: for a file without a header; one that has a header is read by that.
     """
 
     source: "Source"
-    channel: Channel
+    channel: Channel = None
+    raw: Raw | None = None
 
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Selected
+
+Select = Callable[[Path], Source]  # how a file is read
 
 STANDARD_INPUT = "-"  # as a path
 SOUND_SUFFIXES = frozenset(
@@ -43,6 +95,10 @@ SOUND_SUFFIXES = frozenset(
     | {".m4a", ".m4b", ".aac", ".mp4", ".webm", ".mka", ".mkv", ".mov", ".3gp", ".3g2"}
     | {".wma", ".wmv", ".asf", ".amr", ".ac3", ".eac3", ".dts", ".ape", ".wv", ".tta", ".mpc"}
     | {".avi", ".flv", ".mpg", ".mpeg", ".m2ts", ".mts", ".ra", ".rm", ".dsf", ".tak", ".spx"}
+)
+HEADERLESS_SUFFIXES = frozenset(
+    {".raw", ".pcm", ".sln", ".vox", ".gsm", ".au", ".snd", ".ul", ".al", ".ulaw", ".alaw"}
+    | {".sb", ".ub", ".sw", ".uw", ".s8", ".u8", ".s16", ".s24", ".s32", ".f32", ".lpc", ".g722"}
 )
 SUFFIXES_SHOWN = 5
 HEAD_BYTES = 200  # enough to recognise any container: packets of MPEG-TS have 188
@@ -56,7 +112,7 @@ class OpenedAudio:
         name: for messages: the path, or what stands for it.
         stream: the content, seekable, at its start.
         path: of a regular file; None where there is only the stream.
-        channel: the selected one: see `Selected`.
+        channel, raw: as in `Selected`.
         start: bytes of the ID3 tags that stand before the content.
         head: the first bytes of the content.
     """
@@ -67,6 +123,7 @@ class OpenedAudio:
     start: int
     head: bytes
     channel: Channel = None
+    raw: Raw | None = None
 
 
 @contextmanager
@@ -83,7 +140,7 @@ def opened(source: Source) -> Iterator[OpenedAudio]:
     """
     if isinstance(source, Selected):
         with opened(source.source) as file:
-            yield replace(file, channel=source.channel)
+            yield replace(file, channel=source.channel, raw=source.raw)
     elif isinstance(source, bytes | bytearray | memoryview):
         with io.BytesIO(source) as stream:
             yield _look_at("<bytes>", stream, path=None)
@@ -170,7 +227,9 @@ def missing_path(path: Path) -> str:
     return f"{path}: does not exist. {hint}"
 
 
-def find_sounds(paths: Iterable[Path], warn_skipped: bool = False) -> list[Path]:
+def find_sounds(
+    paths: Iterable[Path], warn_skipped: bool = False, with_raw: bool = False
+) -> list[Path]:
     """The files among `paths` as given, and in place of each directory the sounds in it.
 
     A directory is walked to its depths, in the order of the names, and files with the suffix of a
@@ -180,13 +239,15 @@ def find_sounds(paths: Iterable[Path], warn_skipped: bool = False) -> list[Path]
     Args:
         warn_skipped: warn also how many files of a directory are no sounds by their suffix, not
             only of pipes and devices with the suffix of a sound.
+        with_raw: take files with the suffix of a sound without a header, too.
 
     Raises:
         AudioError: a path does not exist, a directory may not be read or has no sound in it.
     """
     files: list[Path] = []
+    suffixes = SOUND_SUFFIXES | (HEADERLESS_SUFFIXES if with_raw else frozenset())
     for path in paths:
-        files += _walk(path, warn_skipped) if _is_directory(path) else [path]
+        files += _walk(path, suffixes, warn_skipped) if _is_directory(path) else [path]
     return files
 
 
@@ -199,7 +260,7 @@ def _is_directory(path: Path) -> bool:
         raise AudioError(missing_path(path)) from error
 
 
-def _walk(directory: Path, warn_skipped: bool) -> list[Path]:
+def _walk(directory: Path, suffixes: frozenset[str], warn_skipped: bool) -> list[Path]:
     sounds: list[Path] = []
     others: Counter[str] = Counter()
     irregular: list[str] = []
@@ -209,7 +270,7 @@ def _walk(directory: Path, warn_skipped: bool) -> list[Path]:
             suffix = Path(entry.name).suffix.lower()
             if entry.is_dir(follow_symlinks=False):
                 folders.append(entry.path)
-            elif suffix not in SOUND_SUFFIXES:
+            elif suffix not in suffixes:
                 others[suffix] += not entry.is_dir()
             elif entry.is_file() or _is_dangling(entry):
                 sounds.append(Path(entry.path))
@@ -218,7 +279,7 @@ def _walk(directory: Path, warn_skipped: bool) -> list[Path]:
     if not sounds:
         raise AudioError(
             f"{directory}: no sound file in this directory or below it. "
-            f"Looked for the suffixes {', '.join(sorted(SOUND_SUFFIXES))}."
+            f"Looked for the suffixes {', '.join(sorted(suffixes))}."
         )
     _warn_skipped(directory, others if warn_skipped else Counter(), irregular)
     return sorted(sounds)

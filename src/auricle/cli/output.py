@@ -15,7 +15,7 @@ import typer
 from auricle.errors import ConfigError, UserError, printable, refused
 
 if TYPE_CHECKING:
-    from auricle.audio import Channel
+    from auricle.audio import Select
     from auricle.inference import Engine, Segment
     from auricle.inference.records import Answer
     from auricle.inference.windows import Compute
@@ -80,14 +80,14 @@ def importing() -> Iterator[None]:
         gc.enable()
 
 
-def find_sounds(files: list[Path], failures: Failures) -> list[Path]:
+def find_sounds(files: list[Path], failures: Failures, with_raw: bool = False) -> list[Path]:
     """The sound files that `files` name, directories walked; what is not there is reported."""
     from auricle import audio
 
     sounds: list[Path] = []
     for given in files:
         with failures.reported(given):
-            sounds += audio.find_sounds([given], warn_skipped=True)
+            sounds += audio.find_sounds([given], warn_skipped=True, with_raw=with_raw)
     return sounds
 
 
@@ -103,14 +103,13 @@ def check_writable(option: str, path: Path) -> None:
 
 
 def segments(
-    engine: "Engine", compute: "Compute", sounds: list[Path], channel: "Channel"
+    engine: "Engine", compute: "Compute", sounds: list[Path], select: "Select"
 ) -> "Iterator[list[Segment] | UserError]":
     """The windows of each file in turn, or its error; a terminal shows how far it is."""
-    from auricle import audio
     from auricle.inference import windows
 
     progress = Progress()
-    sources = [audio.Selected(sound, channel) for sound in sounds]
+    sources = [select(sound) for sound in sounds]
 
     def watched() -> "Iterator[tuple[int, Segment | UserError]]":
         for number, outcome in windows.run_files(engine, compute, sources):

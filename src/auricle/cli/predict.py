@@ -1,10 +1,11 @@
 """`auricle predict` and `auricle embed`: sound files to labels, and to vectors."""
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +13,7 @@ from auricle.cli import output
 from auricle.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
-    from auricle.audio import Channel
+    from auricle.audio import Select
     from auricle.inference import Classifier, Engine, Segment
     from auricle.inference.records import Answer, Format, Part
     from auricle.inference.vectors import Row
@@ -66,6 +67,15 @@ ChannelOption = Annotated[
         rich_help_panel=RUNNING,
     ),
 ]
+RawOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RATE,ENCODING[,CHANNELS]",
+        help="What files without a header are, such as 8000,s16le or 44100,f32le,2; also ulaw, "
+        "alaw, gsm and vox. In folders such files are then read, too.",
+        rich_help_panel=RUNNING,
+    ),
+]
 DeviceOption = Annotated[
     str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=RUNNING)
 ]
@@ -108,6 +118,7 @@ def predict(  # noqa: PLR0913 - one parameter for each option
         ),
     ] = None,
     channel: ChannelOption = None,
+    raw: RawOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Name what is heard in sound files.
@@ -132,9 +143,10 @@ def predict(  # noqa: PLR0913 - one parameter for each option
             "--aggregate has no meaning with --csv, which gives every window lines of its own. "
             "Leave one of them out."
         )
-    selected = _channel_of(channel)
     with output.importing():  # here, so that --help does not wait
         from auricle.inference import Classifier, records
+
+        select = _selection(channel, raw)
 
     chosen = records.choose_format(name)
     classifier = Classifier.load(model, device, aggregate or "mean")
@@ -142,13 +154,13 @@ def predict(  # noqa: PLR0913 - one parameter for each option
     if group:
         classifier.check_groups()
     failures = output.Failures()
-    sounds = output.find_sounds(files, failures)
+    sounds = output.find_sounds(files, failures, raw is not None)
     pictures = _choose_pictures(plot, sounds)
     typer.echo(chosen.header(group), nl=False)
     show = _shower(name, chosen)
     part = partial(_part, classifier, top, group)
     engine = classifier.engine
-    found = output.segments(engine, engine.score, sounds, selected)
+    found = output.segments(engine, engine.score, sounds, select)
     for sound, segments in zip(sounds, found, strict=True):
         with failures.reported(sound):
             if isinstance(segments, UserError):
@@ -157,7 +169,7 @@ def predict(  # noqa: PLR0913 - one parameter for each option
             answer = records.Answer(sound, model, part(classifier.whole(segments)), windows)
             show(answer)
             if pictures:
-                _draw(classifier, answer, selected, pictures[sound])
+                _draw(classifier, answer, select, pictures[sound])
     if failures.count:
         raise typer.Exit(1)
 
@@ -167,6 +179,7 @@ def embed(
     out: Annotated[Path, typer.Option(help="vectors.parquet, or vectors.npy.", show_default=False)],
     model: ModelOption = DEFAULT_MODEL,
     channel: ChannelOption = None,
+    raw: RawOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Write the embeddings of sound files, a vector for each window that predict has.
@@ -181,33 +194,48 @@ def embed(
 
       auricle embed dog.wav cat.wav --model runs/pretrained/last --out vectors.npy
     """
-    selected = _channel_of(channel)
     with output.importing():  # here, so that --help does not wait
         from auricle.inference import load_embedder, vectors
+
+        select = _selection(channel, raw)
 
     vectors.check_kind(out)
     output.check_writable("--out", out)
     engine = load_embedder(model, device)
     failures = output.Failures()
-    sounds = output.find_sounds(files, failures)
-    count = vectors.write(_rows(engine, sounds, selected, failures), out)
+    sounds = output.find_sounds(files, failures, raw is not None)
+    count = vectors.write(_rows(engine, sounds, select, failures), out)
     if count:
         typer.echo(f"{out}: {count} vectors of {len(sounds)} files")
     if failures.count:
         raise typer.Exit(1)
 
 
-def _channel_of(text: str | None) -> int | Literal["mix"] | None:
-    """What `--channel` names; ConfigError: neither a number from 1 on nor "mix"."""
-    if text is None:
-        return None
-    if text == "mix":
-        return "mix"
-    if not text.isdecimal() or not 1 <= int(text) < 2**16:
+def _selection(channel: str | None, raw: str | None) -> "Select":
+    """How files are read, by `--channel` and `--raw`.
+
+    Raises:
+        ConfigError: neither a number from 1 on nor "mix"; no rate and encoding that can be read.
+    """
+    from auricle.audio import Raw, Selected
+
+    number: Any = int(channel) if channel and re.fullmatch(r"0*[1-9]\d{0,4}", channel) else channel
+    if isinstance(number, str) and number != "mix":
         raise ConfigError(
-            f"--channel {text}: give the number of a channel, counted from 1, or mix."
+            f"--channel {channel}: give the number of a channel, counted from 1, or mix."
         )
-    return int(text)
+    if raw is None:
+        return partial(Selected, channel=number)
+    match = re.fullmatch(r"(\d{1,9}),([^,]+)(?:,(\d{1,9}))?", raw)
+    if match is None:
+        raise ConfigError(
+            f"--raw {raw}: give RATE,ENCODING or RATE,ENCODING,CHANNELS, such as 8000,s16le."
+        )
+    try:
+        kind = Raw(int(match[1]), match[2], int(match[3] or 1))
+    except ConfigError as error:
+        raise ConfigError(f"--raw {raw}: {error}") from error
+    return partial(Selected, channel=number, raw=kind)
 
 
 def _format_name(format: str | None, as_json: bool, as_csv: bool) -> str:
@@ -264,17 +292,17 @@ def _name_pictures(folder: Path, sounds: list[Path]) -> dict[Path, Path]:
     return pictures
 
 
-def _draw(classifier: "Classifier", answer: "Answer", channel: "Channel", picture: Path) -> None:
+def _draw(classifier: "Classifier", answer: "Answer", select: "Select", picture: Path) -> None:
     from auricle.inference import plot
 
     fbank = classifier.checkpoint.fbank
-    plot.save(answer.file, answer.whole.recognition, fbank, picture, channel)
+    plot.save(answer.file, answer.whole.recognition, fbank, picture, select)
 
 
 def _rows(
-    engine: "Engine", sounds: list[Path], channel: "Channel", failures: output.Failures
+    engine: "Engine", sounds: list[Path], select: "Select", failures: output.Failures
 ) -> "Iterator[Row]":
-    found = output.segments(engine, engine.embed, sounds, channel)
+    found = output.segments(engine, engine.embed, sounds, select)
     for sound, segments in zip(sounds, found, strict=True):
         with failures.reported(sound):
             if isinstance(segments, UserError):

@@ -41,11 +41,11 @@ def save(
     recognition: "Recognition",
     fbank: Filterbank,
     out: Path,
-    channel: audio.Channel = None,
+    select: audio.Select = Path,
 ) -> None:
     """Draw the sound file `sound` and its labels into the picture `out`.
 
-    Labels below their thresholds are grey. The `channel` is as in `audio.Selected`.
+    Labels below their thresholds are grey. The sound is read as `select` gives it.
 
     Raises:
         ConfigError: the picture cannot be written, or its format is unknown.
@@ -58,7 +58,7 @@ def save(
     left, right = figure.subplots(1, 2, width_ratios=(3, 1))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AudioWarning)  # given when the sound was classified
-        image = spectrogram(audio.Selected(sound, channel), recognition.end, fbank)
+        image = spectrogram(select(sound), recognition.end, fbank)
     _draw_spectrogram(left, image, recognition.end, fbank)
     _draw_labels(right, recognition)
     figure.suptitle(sound.name, parse_math=False)
