@@ -12,7 +12,8 @@ from safetensors.torch import save
 
 from auricle import catalogue, checkpoint, convert, models
 from auricle.catalogue.table import table
-from auricle.convert import ced, eat, efficientat
+from auricle.convert import ced, eat, efficientat, passt
+from auricle.convert.layout import to_theirs
 from auricle.features import FbankConfig
 
 AUDIOSET = [f"label {index}" for index in range(527)]
@@ -82,6 +83,20 @@ def mobilenet_files(name: str) -> Files:
         return {catalogue.find(name).files[-1].name: file.read()}
 
 
+def passt_files() -> Files:
+    settings = {"size": "base", "stride": [10, 10], "max_frames": 1005, "readout": "prefix_mean"}
+    tensors = to_theirs(lively("ast", settings), passt.LAYOUT)
+    positions = tensors.pop(passt.GRID)
+    grid = positions[0, 2:].T.reshape(1, 768, 12, 99)
+    tensors |= {passt.PREFIX: positions[:, :2].clone()}
+    tensors |= {passt.ROWS: grid[..., :1].clone(), passt.COLUMNS: grid[:, :, :1].clone()}
+    tensors |= {"head_dist.weight": torch.zeros(527, 768), "head_dist.bias": torch.zeros(527)}
+    with tempfile.TemporaryFile() as file:
+        torch.save(tensors, file)
+        file.seek(0)
+        return {catalogue.find("passt").files[-1].name: file.read()}
+
+
 MAKERS: dict[str, Callable[[], Files]] = {
     "ast": lambda: ast_files(10),
     "ast-16x16": lambda: ast_files(16),
@@ -90,6 +105,7 @@ MAKERS: dict[str, Callable[[], Files]] = {
     "eat-base": lambda: eat_files("base"),
     "eat-large": lambda: eat_files("large"),
     "sslam": lambda: eat_files("base"),
+    "passt": passt_files,
 }
 MADE: dict[str, Files] = {}
 
@@ -103,9 +119,9 @@ def publish(server, monkeypatch) -> Callable[..., Files]:
         files = MADE.get(name) or MAKERS[name]()
         if sum(map(len, files.values())) < 30e6:
             MADE[name] = files
-        *_, weights = files.values()
-        digest = hashlib.sha256(weights).hexdigest()
         entry = catalogue.find(name)
+        weights = files[entry.files[-1].name]
+        digest = hashlib.sha256(weights).hexdigest()
         update = {"sha256": digest, "bytes": len(weights), **changes}
         if entry.url:
             update["url"] = f"{server.address}/{name}/{Path(entry.url).name}"

@@ -128,6 +128,13 @@ def test_a_slow_server_that_stalls_is_asked_to_go_on(publish, server, monkeypatc
     assert len(server.asked) == 3
 
 
+def test_a_cache_that_may_only_be_read_serves(publish, monkeypatch):
+    publish("ced-tiny")
+    path = catalogue.fetch("ced-tiny")
+    monkeypatch.setattr("auricle.catalogue.cache.FileLock", lambda path: pytest.fail(f"{path}"))
+    assert catalogue.fetch("ced-tiny") == path
+
+
 def test_two_at_once_fetch_once(publish, server):
     publish("ced-tiny")
     server.pauses = [0.05] * 3

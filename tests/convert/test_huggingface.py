@@ -218,7 +218,7 @@ def test_another_model_and_an_incomplete_folder_are_refused(folder):
     edit(folder / "config.json", model_type="wav2vec2")
     assert message(folder) == (
         f"{folder}: holds a model of type 'wav2vec2'; convert reads an AST of its authors or of "
-        "Hugging Face, EfficientAT, EAT, ASDA, CED, DeiT, ViT or DINOv2."
+        "Hugging Face, EfficientAT, EAT, ASDA, CED, PaSST, DeiT, ViT or DINOv2."
     )
     (folder / "model.safetensors").unlink()
     assert message(folder) == (

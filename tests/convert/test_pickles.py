@@ -127,7 +127,7 @@ def test_tensors_of_an_unknown_model_are_refused_with_their_names(tmp_path):
     torch.save({f"layer{index}": torch.zeros(2) for index in range(4)}, path)
     assert message(path) == (
         f"{path}: holds tensors named layer0, layer1, layer2; convert reads an AST of its authors "
-        "or of Hugging Face, EfficientAT, EAT, ASDA, CED, DeiT, ViT or DINOv2."
+        "or of Hugging Face, EfficientAT, EAT, ASDA, CED, PaSST, DeiT, ViT or DINOv2."
     )
 
 

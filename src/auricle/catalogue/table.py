@@ -25,7 +25,7 @@ class PublicModel(Settings):
     """A checkpoint that its authors published."""
 
     summary: str
-    reader: Literal["huggingface", "efficientat", "eat", "ced"]  # of `convert`
+    reader: Literal["huggingface", "efficientat", "eat", "ced", "passt"]  # of `convert`
     # The authors' page; of a model on the Hugging Face hub its id, "owner/name".
     page: str
     revision: str | None = None  # on the hub; None: unknown, the newest is taken

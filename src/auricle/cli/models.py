@@ -101,7 +101,7 @@ def convert(
         int | None, typer.Option(min=1, help="Longest clip in frames, if they do not show it.")
     ] = None,
 ) -> None:
-    """Read an AST, an EfficientAT MobileNet, an EAT, ASDA or CED, or a DeiT, ViT or DINOv2.
+    """Read an AST, an EfficientAT MobileNet, an EAT, ASDA, CED or PaSST, or a DeiT, ViT or DINOv2.
 
     Only tensors are read: nothing in a .pth or .pt file is run. An image model, or one that was
     pretrained without labels, becomes a start for training (auricle train --from OUT).

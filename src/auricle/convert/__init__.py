@@ -8,7 +8,7 @@ from typing import Literal
 from auricle import checkpoint as checkpoints
 from auricle.atomic import file_beside
 from auricle.checkpoint import Checkpoint
-from auricle.convert import authors, ced, eat, efficientat, huggingface, vision
+from auricle.convert import authors, ced, eat, efficientat, huggingface, passt, vision
 from auricle.convert.source import TENSOR_FILES, Options, Source, open_source, read_json
 from auricle.errors import CheckpointError
 
@@ -20,6 +20,7 @@ READERS = (
     efficientat,
     eat,
     ced,
+    passt,
     vision,
 )  # the first to which the names are known reads a source
 
@@ -97,7 +98,8 @@ WRITERS: dict[str, Callable[[Checkpoint, Path], list[str]]] = {
 
 def _unknown(source: Source) -> CheckpointError:
     known = (
-        "an AST of its authors or of Hugging Face, EfficientAT, EAT, ASDA, CED, DeiT, ViT or DINOv2"
+        "an AST of its authors or of Hugging Face, EfficientAT, EAT, ASDA, CED, PaSST, DeiT, ViT "
+        "or DINOv2"
     )
     if source.config is not None:
         content = f"a model of type {source.config.get('model_type')!r}"
