@@ -125,4 +125,4 @@ def refused(kind: type[UserError], what: str, advice: str = "") -> Iterator[None
     try:
         yield
     except OSError as error:
-        raise kind(f"{what} ({error.strerror}).{advice}") from error
+        raise kind(f"{what} ({error.strerror or error}).{advice}") from error

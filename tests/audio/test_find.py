@@ -110,3 +110,16 @@ def test_a_link_to_nothing_is_found_and_one_to_a_folder_is_not_followed(folder):
 
 def test_a_dash_is_standard_input():
     assert audio.find_sounds([Path("-")]) == [Path("-")]
+
+
+def test_a_link_to_itself_does_not_end_the_walk(tmp_path):
+    for name in ("loop.wav", "loop.txt"):
+        (tmp_path / name).symlink_to(name)
+    (tmp_path / "a.wav").touch()
+    assert audio.find_sounds([tmp_path]) == [tmp_path / "a.wav", tmp_path / "loop.wav"]
+    with pytest.raises(AudioError) as caught:
+        audio.load(tmp_path / "loop.wav", 16000)
+    assert str(caught.value) == (
+        f"{tmp_path / 'loop.wav'}: cannot be opened (Too many levels of symbolic links). Check the "
+        "path."
+    )

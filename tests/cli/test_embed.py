@@ -1,6 +1,7 @@
 """`auricle embed`: vectors of each window in Parquet, or as an array with a table beside it."""
 
 import csv
+import os
 
 import numpy as np
 import pytest
@@ -99,4 +100,33 @@ def test_one_channel_is_read_where_asked(embed, tmp_path):
     assert (result.exit_code, result.stderr) == (
         2,
         "error: --channel left: give the number of a channel, counted from 1, or mix.\n",
+    )
+
+
+@pytest.mark.parametrize("name", ["vectors.parquet", "vectors.npy"])
+def test_a_file_name_that_is_no_text_is_escaped(embed, sounds, tmp_path, name):
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    path = sounds / os.fsdecode(b"d\xff.wav")
+    try:
+        (sounds / "a.wav").rename(path)
+    except OSError:
+        pytest.skip("this file system takes only text for names")
+    result = embed(path, "--out", tmp_path / name)
+    assert (result.exit_code, result.stderr) == (0, "")
+    if name.endswith("npy"):
+        [row] = csv.DictReader((tmp_path / "vectors.csv").open(encoding="utf-8"))
+        assert row["file"] == f"{sounds}/d\\udcff.wav"
+
+
+def test_a_full_disk_is_named(embed, sounds, tmp_path, monkeypatch):
+    def save(*_):
+        raise OSError("96 requested and 0 written")  # numpy's words, without a number
+
+    monkeypatch.setattr(np, "save", save)
+    result = embed(sounds / "a.wav", "--out", tmp_path / "vectors.npy")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"error: --out {tmp_path / 'vectors.npy'}: cannot be written (96 requested and 0 written). "
+        "Name another place.\n"
     )

@@ -2,6 +2,7 @@
 
 import itertools
 import shlex
+import signal
 import subprocess
 import sys
 import warnings
@@ -195,3 +196,19 @@ def test_a_file_of_ours_that_is_not_there_keeps_its_traceback(failing):
 
     result = CliRunner().invoke(failing(fail), ["fail"])
     assert isinstance(result.exception, FileNotFoundError)
+
+
+def test_ctrl_c_while_the_program_is_loaded_is_quiet():
+    program = (
+        "import os, signal, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'typer':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "from auricle.cli import run\n"
+        "run()\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (-signal.SIGINT, "")

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from auricle.data.prepare import parse_columns, prepare
+from auricle.data.table import write_rows
 from auricle.errors import ConfigError, DataError, DataWarning
 
 needs_pyarrow = pytest.mark.skipif(
@@ -259,3 +260,13 @@ def test_a_damaged_parquet_file_is_refused(folder):
     assert refusal("table", table) == (
         f"{table}: not a Parquet file, or a damaged one. Copy it again."
     )
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path):
+    with pytest.raises(DataError) as caught:
+        write_rows(tmp_path / "a.csv", ("path", "label"), [{"path": "x\udcff.wav", "label": "a"}])
+    assert str(caught.value) == (
+        f"{tmp_path / 'a.csv'}: cannot hold 'x\\udcff.wav,a', whose bytes are no text. Rename the "
+        "file."
+    )
+    assert not any(tmp_path.iterdir())

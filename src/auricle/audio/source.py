@@ -271,10 +271,10 @@ def _walk(directory: Path, suffixes: frozenset[str], warn_skipped: bool) -> list
             if entry.is_dir(follow_symlinks=False):
                 folders.append(entry.path)
             elif suffix not in suffixes:
-                others[suffix] += not entry.is_dir()
-            elif entry.is_file() or _is_dangling(entry):
+                others[suffix] += not os.path.isdir(entry.path)
+            elif os.path.isfile(entry.path) or _is_dangling(entry):
                 sounds.append(Path(entry.path))
-            elif not entry.is_dir():
+            elif not os.path.isdir(entry.path):
                 irregular.append(entry.name)
     if not sounds:
         raise AudioError(

@@ -203,11 +203,17 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[dict[str, str]
     Written beside its place and moved there when it is whole: a full disk loses no older table.
 
     Raises:
-        DataError: the folder cannot be written to.
+        DataError: the folder cannot be written to, or a file has a name that is no text.
     """
     with refused(DataError, f"{path}: cannot be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with file_beside(path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
-            writer.writerows(rows)
+            try:
+                writer.writerows(rows)
+            except UnicodeEncodeError as error:
+                raise DataError(
+                    f"{path}: cannot hold {error.object.strip()!r}, whose bytes are no text. "
+                    "Rename the file."
+                ) from error

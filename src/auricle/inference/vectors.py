@@ -49,7 +49,11 @@ def write(rows: Iterable[Row], out: Path) -> int:
     first = next(waiting, None)
     if first is None:
         return 0
-    every = itertools.chain([first], waiting)
+    every = (
+        # A file name may hold bytes that are no text.
+        (file.encode("utf-8", "backslashreplace").decode(), start, end, vector)
+        for file, start, end, vector in itertools.chain([first], waiting)
+    )
     with refused(ConfigError, f"--out {out}: cannot be written", " Name another place."):
         return (_write_numpy if out.suffix == ".npy" else _write_parquet)(every, out)
 
