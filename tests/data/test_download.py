@@ -278,14 +278,20 @@ def bomb(kind):
             member = tarfile.TarInfo("toy/a.wav")
             member.size = len(zeros)
             file.addfile(member, io.BytesIO(zeros))
+    elif kind == "sparse":  # a file that says how long it is, and holds a byte
+        with tarfile.open(fileobj=archive, mode="w:gz", format=tarfile.PAX_FORMAT) as file:
+            member = tarfile.TarInfo("toy/a.wav")
+            member.size = 1
+            member.pax_headers = {"GNU.sparse.map": "0,1", "GNU.sparse.size": str(2**30)}
+            file.addfile(member, io.BytesIO(b"a"))
     else:  # behind the end of the tar
         archive.write(tar_of() + gzip.compress(zeros))
     return archive.getvalue()
 
 
-@pytest.mark.parametrize("kind", ["toy.zip", "toy.tar.gz", "rest"])
+@pytest.mark.parametrize("kind", ["toy.zip", "toy.tar.gz", "sparse", "rest"])
 def test_an_archive_of_an_absurd_size_is_refused(publish, tmp_path, kind):
-    name = "toy.tar.gz" if kind == "rest" else kind
+    name = "toy.zip" if kind == "toy.zip" else "toy.tar.gz"
     publish({name: bomb(kind)})
     assert refusal(tmp_path) == (
         f"{tmp_path / '.archives' / name}: unpacks to more than 64 MB, many times its size. It is "

@@ -144,6 +144,17 @@ def test_a_repeated_recipe_and_a_search_are_alone_in_their_folder(
     assert {path.name for path in out.iterdir()} == {".lock", ".holder"}
 
 
+def test_a_run_at_work_is_not_cleared_with_those_that_are_replaced(
+    small, tmp_path, held_by_another_process
+):
+    repeated, part = small.model_copy(update={"seeds": 2}), tmp_path / "out" / "seed-0"
+    with held_by_another_process(part):
+        (part / "last").mkdir()
+        with pytest.raises(ConfigError, match="is at work in this folder"):
+            repeat(repeated, tmp_path / "out", overwrite=True)
+        assert (part / "last").exists()
+
+
 def test_a_block_within_a_block_of_one_process_goes_on(tmp_path):
     out = tmp_path / "run"
     with hold(out), hold(out):
