@@ -25,6 +25,7 @@ def test_tokens_are_the_patches_and_two_prefix_tokens(frames, tokens):
         ({"num_mels": 40, "patch": [40, 1], "stride": [40, 1]}, 40),
         ({"num_prefix_tokens": 1, "readout": "cls"}, 128),
         ({"stem": [4, 8], "patch": [128, 8], "stride": [128, 8]}, 128),
+        ({"stem": [4, 8], "stem_depth": 2, "patch": [128, 8], "stride": [128, 8]}, 128),
     ],
     ids=str,
 )

@@ -18,7 +18,7 @@ SMALL = {
     "asda": [TRANSFORMER, {**TRANSFORMER, "stored_columns": 4}],
     "ast": [
         {**TRANSFORMER, **STRIDE},
-        {**TRANSFORMER, **STRIDE, "stem": [4], "num_classes": 0},
+        {**TRANSFORMER, **STRIDE, "stem": [4, 6], "stem_depth": 2, "num_classes": 0},
         *(
             {**TRANSFORMER, **STRIDE, "differential": {"form": form}}
             for form in ("asda", "diff_v1")

@@ -28,21 +28,28 @@ def test_a_length_below_one_patch_holds_none():
     assert grid_length(15, 16, 10) == 0
 
 
+@pytest.mark.parametrize("stem_depth", [1, 2])
 @pytest.mark.parametrize("frames", [16, 17, 22, 24])
-def test_a_stem_leaves_the_grid_as_it_is(frames):
+def test_a_stem_leaves_the_grid_as_it_is(frames, stem_depth):
     plain = PatchEmbedding(2, patch=(16, 8), stride=(8, 4))
-    behind_stem = PatchEmbedding(2, patch=(16, 8), stride=(8, 4), stem=(3, 5))
+    behind_stem = PatchEmbedding(
+        2, patch=(16, 8), stride=(8, 4), stem=(3, 5), stem_depth=stem_depth
+    )
     features = torch.randn(1, frames, 32)
     assert behind_stem(features).shape == plain(features).shape
 
 
-def test_a_patch_behind_a_stem_hears_its_own_time_and_a_little_before_it():
-    """Each convolution reaches one place back beyond the two that it makes one: 1 + 2 frames."""
-    embedding = PatchEmbedding(1, patch=(16, 8), stride=(16, 8), stem=(3, 5))
+@pytest.mark.parametrize(("stem_depth", "first"), [(1, 13), (2, 5)])
+def test_a_patch_behind_a_stem_depends_on_its_own_time_and_a_little_before_it(stem_depth, first):
+    """Each convolution reaches one cell back beyond the two that it makes one: 1 + 2 frames.
+
+    A further one at the second size reaches two cells of four frames back.
+    """
+    embedding = PatchEmbedding(1, patch=(16, 8), stride=(16, 8), stem=(3, 5), stem_depth=stem_depth)
     features = torch.randn(1, 40, 16, requires_grad=True)
     embedding(features)[0, 0, 2, 0].backward()  # frames 16 to 23
-    heard = features.grad[0].abs().sum(dim=1).nonzero().flatten().tolist()
-    assert heard == list(range(13, 24))
+    read = features.grad[0].abs().sum(dim=1).nonzero().flatten().tolist()
+    assert read == list(range(first, 24))
 
 
 def test_rows_run_over_frequency_and_columns_over_time():

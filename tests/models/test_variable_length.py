@@ -41,6 +41,7 @@ CASES = [
     {"patch": [64, 2], "stride": [64, 2]},
     {"patch": [8, 4], "stride": [6, 3], "max_frames": 2100},
     {"patch": [64, 8], "stride": [64, 4], "stem": [4, 6]},
+    {"patch": [64, 8], "stride": [64, 4], "stem": [4, 6], "stem_depth": 3},
     {"readout": "cls"},
     {"readout": "patch_mean"},
     *({"conformer": {key: value}} for key, values in CONFORMER.items() for value in values),

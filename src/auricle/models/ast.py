@@ -46,6 +46,7 @@ class ASTConfig(TransformerConfig):
     stride: Side = (10, 10)
     # Channels of 3x3 convolutions before the patches, each of which halves both axes; (): none.
     stem: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    stem_depth: int = Field(1, ge=1)  # convolutions at each size, but one at the first
     head_norm_epsilon: float = Field(1e-5, gt=0)  # the authors' head keeps torch's default
     num_prefix_tokens: int = Field(2, ge=1, le=2)  # cls, and the distillation token of DeiT
     patchout: float = Field(0.0, ge=0, lt=1)  # share of a clip's patches that training leaves out
@@ -88,7 +89,9 @@ class AST(PatchTransformer):
         width = config.width
         self.prefix_tokens = nn.Parameter(torch.empty(config.num_prefix_tokens, width))
         nn.init.trunc_normal_(self.prefix_tokens, std=0.02)
-        self.patches = PatchEmbedding(width, config.patch, config.stride, config.stem)
+        self.patches = PatchEmbedding(
+            width, config.patch, config.stride, config.stem, config.stem_depth
+        )
         self.positions = Positions(config.num_prefix_tokens, config.rows, config.columns, width)
         self.encoder = Encoder(config.depth, partial(build_block, EncoderBlock, config))
         self.norm = nn.LayerNorm(width, eps=config.norm_epsilon)

@@ -38,31 +38,65 @@ def check_patches(
 class ConvolutionalStem(nn.Module):
     """3x3 convolutions that each halve both axes of maps `(B, 1, M, T)`, before patches are cut.
 
+    Behind the second halving and every later one there may be further convolutions, which keep the
+    size and are added to what they read.
+
     Source: Xiao et al. 2021 (early convolutions), with a norm over the channels of each cell
     where they have batch norm, so that a clip gives the same alone and in any batch. Each
-    convolution makes one column p of columns 2p - 1 to 2p + 1: a patch takes in a little of what is
-    before it, but nothing after it, so padding behind a clip has no influence.
+    convolution that halves makes one column p of columns 2p - 1 to 2p + 1, each further one of
+    columns p - 2 to p: a patch takes in a little of what is before it, but nothing after it, so
+    padding behind a clip has no influence.
+
+    Args:
+        channels: of the convolutions that halve.
+        depth: convolutions at each size behind the second halving and later ones.
     """
 
-    def __init__(self, channels: tuple[int, ...]):
+    def __init__(self, channels: tuple[int, ...], depth: int = 1):
         super().__init__()
         pairs = zip((1, *channels), channels, strict=False)
         self.convolutions = nn.ModuleList(nn.Conv2d(*pair, 3, 2, 1) for pair in pairs)
         self.norms = nn.ModuleList(nn.LayerNorm(size) for size in channels)
+        # None at the first size: it has most cells, and so would cost most.
+        counts = [0] + [depth - 1] * (len(channels) - 1)
+        self.further = nn.ModuleList(
+            nn.Sequential(*(ResidualConvolution(size) for _ in range(count)))
+            for size, count in zip(channels, counts, strict=True)
+        )
 
     def forward(self, maps: Tensor) -> Tensor:
         # Speed: with the channels last in memory the norm reads them without a copy.
         maps = maps.contiguous(memory_format=torch.channels_last)
-        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            maps = F.gelu(norm(convolution(maps).permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
+        for convolution, norm, further in zip(
+            self.convolutions, self.norms, self.further, strict=True
+        ):
+            maps = further(normalized(norm, convolution(maps)))
         return maps
+
+
+class ResidualConvolution(nn.Module):
+    """A 3x3 convolution of maps `(B, C, M, T)`, its norm and activation, added to its input."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.convolution = nn.Conv2d(channels, channels, 3, padding=(1, 0))
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps + normalized(self.norm, self.convolution(F.pad(maps, (2, 0))))
+
+
+def normalized(norm: nn.Module, maps: Tensor) -> Tensor:
+    """Maps `(B, C, M, T)` after `norm`, over their channels, and GELU."""
+    return F.gelu(norm(maps.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
 
 
 class PatchEmbedding(nn.Module):
     """Cut features `(B, T, M)` into overlapping patches and project each: `(B, F, C, D)`.
 
     Source: Gong et al. 2021, section 2.1. `patch` and `stride` are (mel bins, frames). With a
-    `stem` (channels of its convolutions) patches of the same size are cut from its maps.
+    `stem` (channels of its convolutions, `stem_depth` at each size) patches of the same size are
+    cut from its maps.
     """
 
     def __init__(
@@ -71,10 +105,11 @@ class PatchEmbedding(nn.Module):
         patch: tuple[int, int],
         stride: tuple[int, int],
         stem: tuple[int, ...] = (),
+        stem_depth: int = 1,
     ):
         super().__init__()
         self.patch, self.stride = patch, stride
-        self.stem = ConvolutionalStem(stem) if stem else None
+        self.stem = ConvolutionalStem(stem, stem_depth) if stem else None
         halved = stem_factor(stem)
         self.projection = nn.Conv2d(
             stem[-1] if stem else 1,
