@@ -29,6 +29,30 @@ def run(*words: str):
             "--data takes the place of a recipe, but 'x.yaml' was given, too. Recipes that need no "
             "labels take it: auricle pretrain, auricle distill.",
         ),
+        (
+            ("x.yaml", "--many"),
+            "--add, --many, --background and --keep-validation go with --data FOLDER --from MODEL.",
+        ),
+        (
+            ("--data", "x", "--from", "esc10", "--resume"),
+            "--resume goes on in the folder of --out; name it, without --overwrite.",
+        ),
+        (
+            ("--data", "x", "--from", "esc10", "--speed", "quick", "training.epochs=2"),
+            "'training.epochs=2' is a setting of fine-tuning, which --speed quick leaves out.",
+        ),
+        (
+            ("--data", "x", "--from", "esc10", "--add", "training.epochs=2"),
+            "'training.epochs=2' is a setting of fine-tuning, which --add leaves out.",
+        ),
+        (
+            ("--data", "x", "--from", "esc10", "--add", "--keep-validation"),
+            "--add learns from all clips; leave out --keep-validation.",
+        ),
+        (
+            ("--data", "x", "--from", "esc10", "--devices", "2"),
+            "own sounds are learned on one device. Several take a recipe: auricle train RECIPE.",
+        ),
         (("x.yaml",), "x.yaml: no such recipe file."),
         (
             ("x.yaml", "--resume", "--overwrite"),
@@ -109,6 +133,18 @@ def test_within_the_first_epoch_there_is_a_state_but_no_model(interrupted):
     assert result.exit_code == 143
     assert result.stderr == (
         f"\nstopped, and saved what was done. Go on with: auricle train --resume {folder}\n"
+    )
+
+
+def test_interrupted_own_sounds_say_how_to_go_on(tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("auricle.experiment.own_sounds.train_own_sounds", stop)
+    result = run("--data", "sounds", "--from", "tagger", "--out", str(tmp_path / "mine"))
+    assert (result.exit_code, result.stderr) == (
+        130,
+        f"\nstopped; the same command with --out {tmp_path / 'mine'} --resume goes on.\n",
     )
 
 

@@ -114,7 +114,10 @@ def test_a_background_among_the_own_folders_is_taken_as_such(make, beeps, tmp_pa
     write(own / "None of these", [noise(random) for _ in range(4)])
     found = make(own, quick=True)
     assert found.labels == ["high", "low", "None of these"]
-    assert found.clips == 20
+    assert (found.clips, found.quick["judged"]) == (20, 20)
+    found = make(own, "many", quick=True, many=True)
+    assert found.labels == ["high", "low"]
+    assert (found.clips, found.quick["judged"]) == (20, 16)
 
 
 def test_many_gives_a_threshold_to_each_class_and_no_class_to_the_background(make, beeps):
@@ -130,7 +133,7 @@ def test_many_gives_a_threshold_to_each_class_and_no_class_to_the_background(mak
     assert [each.label for each in low] == ["low"]
 
 
-def test_files_that_did_not_change_are_embedded_once(make, beeps, monkeypatch):
+def test_files_that_did_not_change_are_embedded_once(make, beeps, monkeypatch, tmp_path):
     make(beeps, quick=True)
     read = []
     embed = background.embed
@@ -139,8 +142,10 @@ def test_files_that_did_not_change_are_embedded_once(make, beeps, monkeypatch):
         "embed",
         lambda engine, sounds, *more: read.append(len(sounds)) or embed(engine, sounds, *more),
     )
+    (tmp_path / "run" / "fine_tuned").mkdir()  # of an earlier run
     again = make(beeps, quick=True, overwrite=True)
     assert read == [12]  # the background alone
+    assert not (tmp_path / "run" / "fine_tuned").exists()
     assert again.quick["accuracy"] == 1.0
 
 
@@ -275,6 +280,17 @@ def test_nothing_can_be_added_to_another_model(make, beeps, tiny_model):
     )
 
 
+def test_what_is_added_must_be_of_the_kind_of_the_model(make, beeps, first):
+    model = str(first.folder / "best")
+    assert refused(make, beeps, model=model, add=True, many=True, name="second") == (
+        f"{beeps}: {model} knows one class a clip; --many, or clips of several, cannot be added."
+    )
+    many = str(make(beeps, "many", quick=True, many=True).folder / "best")
+    assert refused(make, beeps, model=many, add=True, name="second") == (
+        f"{beeps}: {many} was made with --many; give it here, too."
+    )
+
+
 def test_a_background_without_sound_is_refused(make, beeps, tmp_path):
     write(tmp_path / "quiet", [np.zeros(RATE)] * 2)
     assert refused(make, beeps, background=tmp_path / "quiet") == (
@@ -312,6 +328,37 @@ def test_what_is_kept_of_fine_tuning_learns_from_all_clips(
     assert made.config.provenance["way"] == "fine-tuning"
     classifier = Classifier(made, device="cpu")
     assert classifier.classify_file(beeps / "low" / "0.wav", top=1)[0].label == "low"
+
+
+def test_a_finished_run_is_reported_and_another_takes_its_place_when_told_so(
+    first, beeps, tiny_model, others
+):
+    request = Request(beeps, str(tiny_model), others, quick=True)
+    again = train_own_sounds(request, first.folder, resume=True)
+    assert again == first
+    with pytest.raises(UserError) as caught:
+        train_own_sounds(request, first.folder)
+    assert str(caught.value).startswith(f"{first.folder}: holds a run already.")
+
+
+def test_an_interrupted_fine_tuning_goes_on(make, beeps, tiny_model, others, monkeypatch, tmp_path):
+    settings = [*ONE_EPOCH, "training.epochs=2"]
+    run = own_tuning.run
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(own_tuning, "run", stop)
+    with pytest.raises(KeyboardInterrupt):
+        make(beeps, settings=settings)
+    asked = []
+    monkeypatch.setattr(
+        own_tuning, "run", lambda *args, **more: asked.append(more["resume"]) or run(*args, **more)
+    )
+    request = Request(beeps, str(tiny_model), others, settings=settings)
+    found = train_own_sounds(request, tmp_path / "run", resume=True)
+    assert asked == [True]
+    assert found.fine_tuned["epochs"] == 2
 
 
 def test_splits_of_a_table_are_kept(make, noise_clips, tmp_path):

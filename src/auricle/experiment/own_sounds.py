@@ -14,6 +14,7 @@ Shapes: N clips, B of the background, D width of the embedding, H of what the la
 
 import json
 import math
+import shutil
 import time
 import unicodedata
 import warnings
@@ -58,7 +59,7 @@ from auricle.inference import Classifier
 from auricle.inference.engine import TorchEngine
 from auricle.training import Machine
 
-BEST, REPORT, FINE_TUNED = "best", "report", "fine_tuned"
+BEST, REPORT = "best", "report"
 MOST_LOST = 0.01  # of the old classes' accuracy; beyond it new classes are held back
 SHOWN = 5  # classes and clips that are named
 ENOUGH_RECORDINGS = 10  # of a class; below that more are worth recording
@@ -193,6 +194,9 @@ def train_own_sounds(
             return _read(out)
         if not resume:
             folder.check_free(out, overwrite)
+            (out / folder.RESULT_FILE).unlink(missing_ok=True)
+            for name in (REPORT, own_tuning.FOLDER):  # best/ stays until it is replaced
+                shutil.rmtree(out / name, ignore_errors=True)
         started = time.monotonic()
         prepared = _prepare(request, out, machine, counting)
         head, old = own_head.learn(prepared.task, prepared.none), None
@@ -239,11 +243,18 @@ def _prepare(request: Request, out: Path, machine: Machine, counting: Counting) 
     old = _added_to(request, initial, manifest.labels) if request.add else None
     engine = TorchEngine(initial, machine.device)
     new, failures = embedded(engine, manifest, stored(out / BEST, initial), counting)
-    others = old.others if old else background.choose(request.background, engine)
+    others = old.others if old else None
+    if others is None or request.background is not None:
+        others = background.choose(request.background, engine)
     material = old.material.and_then(new) if old else new
     single_label = all(len(clip.labels) == 1 for clip in material.clips) and not request.many
-    if old:
-        single_label = initial.config.activation == "softmax"
+    if old is not None and single_label != (initial.config.activation == "softmax"):
+        many = (
+            "was made with --many; give it here, too"
+            if single_label
+            else ("knows one class a clip; --many, or clips of several, cannot be added")
+        )
+        raise DataError(f"{request.source}: {request.model} {many}.")
     labels = [label for label in material.labels if label != NONE_OF_THESE]
     if len(labels) < 2:
         raise DataError(
@@ -389,9 +400,10 @@ def _judged(prepared: Prepared, head: Head) -> Evaluation | None:
     """The clips that can be judged by heads that never met their group; None: none can be."""
     if not head.judged.any():
         return None
-    pairs = zip(prepared.material.clips, head.judged.tolist(), strict=True)
-    clips = [clip for clip, is_judged in pairs if is_judged]
-    scored = ScoredClips(clips, head.held_out_scores[head.judged].float(), prepared.failures)
+    has_label = prepared.task.targets.any(dim=1)  # with `many`, not those that are none of them
+    rows = (head.judged & has_label).nonzero()[:, 0]
+    clips = [prepared.material.clips[row] for row in rows.tolist()]
+    scored = ScoredClips(clips, head.held_out_scores[rows].float(), prepared.failures)
     return measure(prepared.manifest, scored, prepared.labels, head.thresholds)
 
 
@@ -449,7 +461,7 @@ def _sides(prepared: Prepared) -> tuple[list[int], list[int]] | None:
 def _keep(
     prepared: Prepared,
     head: Head,
-    tuned: "own_tuning.Tuned | None",
+    tuned: own_tuning.Tuned | None,
     learned: list[int],
     numbers: dict[str, Any],
     resume: bool,
