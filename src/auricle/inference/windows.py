@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import torch
 from torch import Tensor
@@ -83,7 +83,7 @@ def run(
     entries: deque[_Entry] = deque()  # in order, from the oldest that was not given out on
     waiting: list[_Entry] = []
     with _Batches(engine, compute) as batches:
-        for entry in _entries(engine, recordings, hop):
+        for entry in _entries(engine, recordings, hop, batches.beside):
             entries.append(entry)
             if entry.window:
                 waiting.append(entry)
@@ -172,14 +172,15 @@ def split(blocks: Iterable[Tensor], length: int, hop: int | None = None) -> Iter
 
     A window starts every `hop` samples (None: half a window), and one more ends where the recording
     ends, so every sample is in a window and all are equally long. A recording of at most `length`
-    samples is one window, as short as it is. No more is held than a block, a window and a hop.
+    samples is one window, as short as it is. No more is held than a block, a window and a hop;
+    blocks are not copied where a window lies in one.
     """
     hop = hop or max(1, length // 2)
     held = torch.empty(0)  # the recording from `start` on, where the last window began
     start = 0
     step = 0  # from `start` to the next window: nothing before the first one
     for block in blocks:
-        held = torch.cat([held, block])
+        held = torch.cat([held, block]) if len(held) else block
         while len(held) >= step + length:
             held, start = held[step:], start + step
             yield Window(start, held[:length])
@@ -259,14 +260,18 @@ class _Entry:
         return len(self.sound)
 
 
-def _entries(engine: Engine, recordings: Iterable[Recording], hop: int | None) -> Iterator[_Entry]:
+def _entries(
+    engine: Engine, recordings: Iterable[Recording], hop: int | None, call: Callable[..., Tensor]
+) -> Iterator[_Entry]:
     """The windows of all recordings, and for each recording that fails its error."""
     for number, blocks in enumerate(recordings):
         try:
             window = None
             for window in split(blocks, engine.longest_samples, hop):
                 check_length(engine, len(window.waveform))
-                sound = without_pauses(window.waveform, engine.sample_rate, engine.shortest_samples)
+                sound = call(
+                    without_pauses, window.waveform, engine.sample_rate, engine.shortest_samples
+                )
                 scored = sound if engine.omits_pauses else window.waveform
                 yield _Entry(number, window, scored, level(sound))
             if window is None:
@@ -282,14 +287,15 @@ class _Batches:
         self.engine, self.score = engine, compute
         self.num_threads = engine.batches_at_once
         self.pool: ThreadPoolExecutor | None = None
+        self.one_core: ThreadPoolExecutor | None = None  # begins with the pool
         self.running: set[Future[None]] = set()  # or waiting for a thread, one at most
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self.pool is not None:
-            self.pool.shutdown(wait=False, cancel_futures=True)
+        for pool in filter(None, (self.pool, self.one_core)):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def compute(self, batch: list[_Entry], is_alone: bool) -> None:
         """Compute a batch now, or soon in a thread, unless it `is_alone`: no other is known yet."""
@@ -297,12 +303,22 @@ class _Batches:
             self._run(batch)
             return
         if self.pool is None:
-            self.pool = _pool(self.num_threads)
+            self.pool = _pool(self.num_threads, torch.get_num_threads() // self.num_threads)
+            self.one_core = _pool(1, 1)
         self.running.add(self.pool.submit(self._run, batch))
         if len(self.running) > self.num_threads:
             done, self.running = wait(self.running, return_when=FIRST_COMPLETED)
             for future in done:
                 future.result()
+
+    def beside(self, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
+        """Call a function, on one core once batches take the others.
+
+        Here torch would divide even little work among all cores, and its threads spin after it.
+        """
+        if self.one_core is None:
+            return function(*arguments)
+        return self.one_core.submit(function, *arguments).result()
 
     def finish(self) -> None:
         """Wait for all that was begun."""
@@ -326,21 +342,21 @@ class _Batches:
             entry.outcome = outcome
 
 
-def _pool(size: int) -> ThreadPoolExecutor:
-    """Threads that have as many cores each as torch may use here, divided by their number."""
-    cores = torch.get_num_threads()
+def _pool(size: int, cores: int) -> ThreadPoolExecutor:
+    """Threads in which torch uses so many cores each."""
     begun = threading.Barrier(size + 1)
 
     def begin() -> None:
         torch.get_num_threads()  # a thread's first call takes over what was set last, anywhere
-        torch.set_num_threads(cores // size)
+        torch.set_num_threads(cores)
         begun.wait()
 
     pool = ThreadPoolExecutor(size, initializer=begin)
     for _ in range(size):
         pool.submit(int)  # begins a thread
     begun.wait()
-    torch.set_num_threads(cores)  # nothing new here, but for threads that begin elsewhere
+    # Nothing new here, but for threads that begin elsewhere.
+    torch.set_num_threads(torch.get_num_threads())
     return pool
 
 
