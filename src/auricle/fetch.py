@@ -83,8 +83,9 @@ def _continue(url: str, part: Path, advice: str) -> None:
         response = getattr(error, "response", None)
         if getattr(response, "status_code", None) == NOT_SATISFIABLE and start:
             part.unlink()  # not a beginning of this file
-            _continue(url, part, advice)
-            return
+            return _continue(url, part, advice)
+        if response is None and part.exists() and part.stat().st_size > start:
+            return _continue(url, part, advice)  # older versions of the library do not
         raise DownloadError(_failure(url, part, error, advice)) from error
 
 

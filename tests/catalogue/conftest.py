@@ -54,17 +54,16 @@ def ced_files(size: str) -> Files:
     }
 
 
-def ast_files(stride: int) -> Files:
-    settings = {"size": "base", "stride": [stride, stride]}
+def ast_files() -> Files:
     front_end = FbankConfig(padding={"mode": "fixed", "frames": 1024})
-    made = checkpoint.create("ast", settings, front_end, AUDIOSET, "sigmoid")
+    made = checkpoint.create("ast", {"size": "base"}, front_end, AUDIOSET, "sigmoid")
     with tempfile.TemporaryDirectory() as folder:
         convert.write(made.eval(), Path(folder) / "ast", "huggingface")
         return {path.name: path.read_bytes() for path in (Path(folder) / "ast").iterdir()}
 
 
-def eat_files(size: str) -> Files:
-    settings = {"size": size, "mlp_ratio": 4, "differential": None, "stored_columns": 768}
+def eat_files() -> Files:
+    settings = {"size": "base", "mlp_ratio": 4, "differential": None, "stored_columns": 768}
     names = eat.Names("model.", "model.pre_norm", "model.blocks.", "model.")
     tensors = eat.to_theirs(lively("asda", settings), names)
     weights = {name: value.contiguous() for name, value in tensors.items()}
@@ -98,13 +97,12 @@ def passt_files() -> Files:
 
 
 MAKERS: dict[str, Callable[[], Files]] = {
-    "ast": lambda: ast_files(10),
-    "ast-16x16": lambda: ast_files(16),
-    **{f"ced-{size}": lambda size=size: ced_files(size) for size in models.MODELS["ced"].sizes},
-    **{f"mn{w:02}": lambda w=w: mobilenet_files(f"mn{w:02}") for w in (4, 5, 10, 20, 30, 40)},
-    "eat-base": lambda: eat_files("base"),
-    "eat-large": lambda: eat_files("large"),
-    "sslam": lambda: eat_files("base"),
+    "ast": ast_files,
+    "ced-tiny": lambda: ced_files("tiny"),
+    "ced-base": lambda: ced_files("base"),
+    "mn04": lambda: mobilenet_files("mn04"),
+    "mn40": lambda: mobilenet_files("mn40"),
+    "eat-base": eat_files,
     "passt": passt_files,
 }
 MADE: dict[str, Files] = {}
