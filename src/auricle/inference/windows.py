@@ -261,7 +261,7 @@ class _Entry:
 
 
 def _entries(
-    engine: Engine, recordings: Iterable[Recording], hop: int | None, call: Callable[..., Tensor]
+    engine: Engine, recordings: Iterable[Recording], hop: int | None, call: Callable[..., Any]
 ) -> Iterator[_Entry]:
     """The windows of all recordings, and for each recording that fails its error."""
     for number, blocks in enumerate(recordings):
@@ -269,15 +269,17 @@ def _entries(
             window = None
             for window in split(blocks, engine.longest_samples, hop):
                 check_length(engine, len(window.waveform))
-                sound = call(
-                    without_pauses, window.waveform, engine.sample_rate, engine.shortest_samples
-                )
-                scored = sound if engine.omits_pauses else window.waveform
-                yield _Entry(number, window, scored, level(sound))
+                yield _Entry(number, window, *call(_scored, engine, window.waveform))
             if window is None:
                 raise AudioError("the recording holds no samples.")
         except UserError as error:
             yield _Entry(number, None, outcome=error)
+
+
+def _scored(engine: Engine, waveform: Tensor) -> tuple[Tensor, float]:
+    """What of a window is scored, and how loud it is without pauses."""
+    sound = without_pauses(waveform, engine.sample_rate, engine.shortest_samples)
+    return sound if engine.omits_pauses else waveform, level(sound)
 
 
 class _Batches:
@@ -311,7 +313,7 @@ class _Batches:
             for future in done:
                 future.result()
 
-    def beside(self, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    def beside(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function, on one core once batches take the others.
 
         Here torch would divide even little work among all cores, and its threads spin after it.
