@@ -1,6 +1,7 @@
 """The table: official addresses, known terms, names that nothing else has."""
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -78,6 +79,15 @@ def test_a_licence_that_forbids_says_what():
     assert str(caught.value) == (
         "toy: forbids must say what the licence CC-BY-NC-4.0 does not permit."
     )
+
+
+def test_the_page_has_every_name_and_its_score():
+    page = (Path(__file__).parents[2] / "docs" / "catalogue.md").read_text(encoding="utf-8")
+    rows = [row for row in page.splitlines() if row.startswith("| `")]
+    for name, model in table().items():
+        (row,) = (row for row in rows if f"`{name}`" in row.split("|")[1])
+        assert f"{model.score:.1f}" in row.split("|")[4]
+        assert (model.license or "not stated") in row.split("|")[5]
 
 
 def test_an_unknown_name_offers_the_nearest():
