@@ -10,9 +10,11 @@ import soundfile
 import torch
 
 from auricle import audio, features
+from auricle.data.strong import Event
 from auricle.errors import ConfigError, MissingExtraError
 from auricle.features import EfficientATConfig, Fbank, FbankConfig
 from auricle.inference import Prediction, Recognition, plot
+from auricle.inference.timeline import Columns, Timeline
 
 RATE = 16_000
 PREDICTIONS = [Prediction("dog $x$", 0.9), Prediction("鳥の声", 0.1)]
@@ -113,3 +115,61 @@ def test_what_is_not_recognised_is_grey(recognised, silence, colours, title):
     plot._draw_labels(axes, Recognition(0.0, 3.0, best, found, silence))
     assert [bar.get_facecolor() for bar in axes.patches] == list(map(to_rgba, colours))
     assert axes.get_title() == title
+
+
+def timeline(seconds: float, events: list[Event], dropped: slice = slice(0)) -> Timeline:
+    num_hops = round(seconds * 10)
+    mask = np.zeros(num_hops, bool)
+    mask[dropped] = True
+    levels = np.where(mask, -np.inf, -40.0)
+    columns = Columns(np.zeros(1, np.float32))
+    return Timeline(["x"], seconds, 0.1, levels, events, mask, False, columns)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that were drawn."""
+    figures = []
+
+    def keep(figure, *rest, save=plot._save):
+        figures.append(figure)
+        save(figure, *rest)
+
+    monkeypatch.setattr(plot, "_save", keep)
+    return figures
+
+
+def test_a_timeline_has_spectrogram_tracks_and_level(tmp_path, fbank, sound, drawn):
+    events = [
+        Event(0.0, 1.0, "dog $x$", 0.9),
+        Event(1.5, 2.0, "鳥の声", 0.1),
+        Event(2, 3, "dog $x$", 1),
+    ]
+    out = tmp_path / "picture.png"
+    given = timeline(3.0, events, dropped=slice(10, 15))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plot.save_timeline(sound, sound.name, given, fbank, out)
+    assert out.read_bytes().startswith(b"\x89PNG")
+    spectrogram, tracks, level = drawn[0].axes
+    assert [label.get_text() for label in tracks.get_yticklabels()] == ["dog $x$", "鳥の声"]
+    assert [len(bars.get_paths()) for bars in tracks.collections] == [2, 1]
+    image = spectrogram.images[0].get_array()
+    columns = np.linspace(0, 3, image.shape[1])
+    blank = (columns > 1.01) & (columns < 1.49)
+    lowest = np.float32(spectrogram.images[0].get_clim()[0])
+    assert (image[:, blank] == lowest).all() and (image[:, ~blank] > lowest).any()
+    assert level.get_xlim() == (0.0, 3.0)
+
+
+def test_a_timeline_of_hours_still_reads(tmp_path, fbank, sound, drawn):
+    hours = 3 * 3600.0
+    events = [Event(at, at + 1, f"label {at // 300}", 0.5) for at in range(0, int(hours), 100)]
+    plot.save_timeline(sound, sound.name, timeline(hours, events), fbank, tmp_path / "hours.png")
+    _, tracks, level = drawn[0].axes
+    assert len(tracks.get_yticks()) == plot.TRACKS_SHOWN
+    assert tracks.get_title() == "and 16 labels with less time"
+    ticks = zip(level.get_xticks(), level.get_xticklabels(), strict=True)
+    shown = [label.get_text() for at, label in ticks if 0 <= at <= hours]
+    assert (len(shown), shown[:3]) == (13, ["0:00:00", "0:15:00", "0:30:00"])
+    assert len(level.collections[0].get_paths()[0]) < 4 * plot.MAX_COLUMNS

@@ -126,7 +126,7 @@ def above(scores: np.ndarray):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed, noise", [(0, 0.0), (1, 0.02), (2, 0.1), (3, 0.2)])
+@pytest.mark.parametrize("seed, noise", [(0, 0.0), (1, 0.02), (2, 0.05), (3, 0.1)])
 def test_metrics_are_those_of_sed_scores_eval(reference, seed, noise):
     given = recordings(np.random.default_rng(seed), noise)
     times = np.minimum(np.arange(round(SECONDS / HOP) + 1) * HOP, SECONDS).tolist()
@@ -149,6 +149,6 @@ def test_metrics_are_those_of_sed_scores_eval(reference, seed, noise):
         assert ours["macro"]["f1"] == pytest.approx(other["macro_average"], abs=1e-12)
         by_label = {row["label"]: row["f1"] for row in ours["classes"]}
         assert by_label == pytest.approx({label: other[label] for label in LABELS}, abs=1e-12)
-    assert 0 < theirs["psds1"] < 1
+    assert 0 < theirs["psds2"] < 1
     assert psds(given, LABELS, PSDS1)["psds"] == pytest.approx(theirs["psds1"], abs=1e-12)
     assert psds(given, LABELS, PSDS2)["psds"] == pytest.approx(theirs["psds2"], abs=1e-12)

@@ -19,6 +19,7 @@ from auricle.cli.ablate import ablate, tune
 from auricle.cli.agree import agree, match
 from auricle.cli.compare import compare
 from auricle.cli.evaluate import ensemble, evaluate
+from auricle.cli.events import timeline
 from auricle.cli.models import average, convert, describe, models
 from auricle.cli.predict import embed, predict
 from auricle.cli.prepare import prepare, statistics
@@ -29,7 +30,7 @@ from auricle.errors import AudioWarning, DataWarning, TrainingWarning, UserError
 # Panels of --help, by what a person wants. A command has the name and docstring of its function.
 # None imports torch before it runs.
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Use": (predict, embed),
+    "Use": (predict, timeline, embed),
     "Train": (train, evaluate, distill, pretrain),
     "Data": (prepare, statistics),
     "Models": (models, describe, convert, average),

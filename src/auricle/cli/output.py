@@ -102,6 +102,35 @@ def check_writable(option: str, path: Path) -> None:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
 
 
+def choose_pictures(plot: Path | None, sounds: list[Path]) -> dict[Path, Path]:
+    """Where to draw each recording: nowhere without --plot; else OUT.png, or files in a folder."""
+    if plot is None:
+        return {}
+    from auricle.inference import plot as plotting
+
+    plotting.check_installed()
+    check_writable("--plot", plot if plot.suffix else plot / "picture.png")
+    if not plot.suffix:
+        return name_files(plot, sounds, ".png")
+    if len(sounds) > 1:
+        raise ConfigError(
+            f"--plot {plot}: one picture cannot hold {len(sounds)} recordings. Name a folder "
+            "(without a suffix), and each gets a picture in it."
+        )
+    return dict.fromkeys(sounds, plot)
+
+
+def name_files(folder: Path, sounds: list[Path], suffix: str) -> dict[Path, Path]:
+    """`folder/dog.wav.png`, and `folder/dog.wav-2.png` for a second file called dog.wav."""
+    named: dict[Path, Path] = {}
+    seen: dict[str, int] = {}
+    for sound in dict.fromkeys(sounds):
+        seen[sound.name] = seen.get(sound.name, 0) + 1
+        number = f"-{seen[sound.name]}" if seen[sound.name] > 1 else ""
+        named[sound] = folder / f"{sound.name}{number}{suffix}"
+    return named
+
+
 def segments(
     engine: "Engine", compute: "Compute", sounds: list[Path], select: "Select"
 ) -> "Iterator[list[Segment] | UserError]":

@@ -96,8 +96,16 @@ def predict(  # noqa: PLR0913 - one parameter for each option
     labels: LabelsOption = None,
     without: WithoutOption = None,
     min_score: MinScoreOption = 0.0,
+    events: Annotated[
+        bool,
+        typer.Option("--events", help="Give times, too: auricle timeline with these options."),
+    ] = False,
     format: Annotated[
-        str | None, typer.Option(help="table, json or csv.", show_default="table")
+        str | None,
+        typer.Option(
+            help="table, json or csv; with --events those of auricle timeline.",
+            show_default="table",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     as_csv: Annotated[
@@ -138,15 +146,26 @@ def predict(  # noqa: PLR0913 - one parameter for each option
       auricle predict dog.wav --model runs/mine/best --plot dog.png
     """
     name = _format_name(format, as_json, as_csv)
-    if name == "csv" and aggregate is not None:
-        raise ConfigError(
-            "--aggregate has no meaning with --csv, which gives every window lines of its own. "
-            "Leave one of them out."
+    _check_options(name, events, group, aggregate)
+    if events:
+        from auricle.cli.events import timeline  # which has its options from here
+
+        return timeline(
+            files,
+            model,
+            format=name,
+            plot=plot,
+            labels=labels,
+            without=without,
+            min_score=min_score,
+            channel=channel,
+            raw=raw,
+            device=device,
         )
     with output.importing():  # here, so that --help does not wait
         from auricle.inference import Classifier, records
 
-        select = _selection(channel, raw)
+        select = selection(channel, raw)
 
     chosen = records.choose_format(name)
     classifier = Classifier.load(model, device, aggregate or "mean")
@@ -155,12 +174,11 @@ def predict(  # noqa: PLR0913 - one parameter for each option
         classifier.check_groups()
     failures = output.Failures()
     sounds = output.find_sounds(files, failures, raw is not None)
-    pictures = _choose_pictures(plot, sounds)
+    pictures = output.choose_pictures(plot, sounds)
     typer.echo(chosen.header(group), nl=False)
     show = _shower(name, chosen)
     part = partial(_part, classifier, top, group)
-    engine = classifier.engine
-    found = output.segments(engine, engine.score, sounds, select)
+    found = output.segments(classifier.engine, classifier.engine.score, sounds, select)
     for sound, segments in zip(sounds, found, strict=True):
         with failures.reported(sound):
             if isinstance(segments, UserError):
@@ -197,7 +215,7 @@ def embed(
     with output.importing():  # here, so that --help does not wait
         from auricle.inference import load_embedder, vectors
 
-        select = _selection(channel, raw)
+        select = selection(channel, raw)
 
     vectors.check_kind(out)
     output.check_writable("--out", out)
@@ -211,7 +229,7 @@ def embed(
         raise typer.Exit(1)
 
 
-def _selection(channel: str | None, raw: str | None) -> "Select":
+def selection(channel: str | None, raw: str | None) -> "Select":
     """How files are read, by `--channel` and `--raw`.
 
     Raises:
@@ -250,6 +268,21 @@ def _format_name(format: str | None, as_json: bool, as_csv: bool) -> str:
     return format or (asked[0].removeprefix("--") if asked else "table")
 
 
+def _check_options(name: str, events: bool, group: bool, aggregate: str | None) -> None:
+    """Refuse (ConfigError) what has no meaning with --csv or --events."""
+    if name == "csv" and aggregate is not None:
+        raise ConfigError(
+            "--aggregate has no meaning with --csv, which gives every window lines of its own. "
+            "Leave one of them out."
+        )
+    given = "--group" if group else "--aggregate" if aggregate else ""
+    if events and given:
+        raise ConfigError(
+            f"{given} has no meaning with --events, which gives labels and their times. Leave one "
+            "of them out."
+        )
+
+
 def _shower(name: str, chosen: "Format") -> "Callable[[Answer], None]":
     if name == "table" and sys.stdout.isatty():
         return output.show_bars
@@ -261,35 +294,6 @@ def _part(classifier: "Classifier", top: int, group: bool, segment: "Segment") -
 
     groups = classifier.groups(segment, top) if group else None
     return Part(classifier.interpret(segment, top), groups)
-
-
-def _choose_pictures(plot: Path | None, sounds: list[Path]) -> dict[Path, Path]:
-    """Where to draw each recording: nowhere without --plot; else OUT.png, or files in a folder."""
-    if plot is None:
-        return {}
-    from auricle.inference import plot as plotting
-
-    plotting.check_installed()
-    output.check_writable("--plot", plot if plot.suffix else plot / "picture.png")
-    if not plot.suffix:
-        return _name_pictures(plot, sounds)
-    if len(sounds) > 1:
-        raise ConfigError(
-            f"--plot {plot}: one picture cannot hold {len(sounds)} recordings. Name a folder "
-            "(without a suffix), and each gets a picture in it."
-        )
-    return dict.fromkeys(sounds, plot)
-
-
-def _name_pictures(folder: Path, sounds: list[Path]) -> dict[Path, Path]:
-    """`folder/dog.wav.png`, and `folder/dog.wav-2.png` for a second file called dog.wav."""
-    pictures: dict[Path, Path] = {}
-    seen: dict[str, int] = {}
-    for sound in dict.fromkeys(sounds):
-        seen[sound.name] = seen.get(sound.name, 0) + 1
-        number = f"-{seen[sound.name]}" if seen[sound.name] > 1 else ""
-        pictures[sound] = folder / f"{sound.name}{number}.png"
-    return pictures
 
 
 def _draw(classifier: "Classifier", answer: "Answer", select: "Select", picture: Path) -> None:

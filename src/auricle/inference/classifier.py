@@ -4,7 +4,7 @@ Shapes: S samples, B waveforms, C classes, D width of the embedding.
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self, overload
 
@@ -15,8 +15,10 @@ from auricle import audio, checkpoint
 from auricle.errors import AudioError, CheckpointError, ConfigError, UserError
 from auricle.inference import names, ontology, recognition, windows
 from auricle.inference.engine import Engine, TorchEngine
+from auricle.inference.events import DEFAULT_THRESHOLD, EventSettings, of_label
 from auricle.inference.ontology import Group
 from auricle.inference.recognition import Prediction, Recognition, Segment, Selection
+from auricle.inference.timeline import HOP_SECONDS, WINDOW_SECONDS, Timeline, Tracking, track
 from auricle.inference.waveform import Waveform, to_mono
 from auricle.inference.windows import DEFAULT_LIMITS, Compute, Limits, Recording, Sound
 
@@ -207,6 +209,64 @@ class Classifier:
             if isinstance(outcome, UserError):
                 raise outcome
             yield outcome
+
+    def timeline(
+        self,
+        source: audio.Source,
+        hop: float = HOP_SECONDS,
+        window: float = WINDOW_SECONDS,
+        events: EventSettings | None = None,
+        drop_if: Mapping[str, float | None] | None = None,
+    ) -> Timeline:
+        """Scores of a sound file over time, and which label is heard from where to where.
+
+        A model with frame scores is run once; another one scores a window around each hop.
+
+        Args:
+            hop: seconds from one score to the next.
+            window: seconds around each, where the model has no frame scores.
+            events: how scores become events; None: `event_settings`.
+            drop_if: labels in whose presence nothing is kept, from a score on; None: the label's
+                threshold. As in `select`, a name of AudioSet's ontology stands for all under it.
+
+        Raises:
+            AudioError: the sound cannot be read.
+            ConfigError: a label is unknown, or a time is none.
+        """
+        recording = audio.blocks(source, self.sample_rate)
+        return track(self.engine, recording, self.tracking(hop, window, events, drop_if))
+
+    def tracking(
+        self,
+        hop: float = HOP_SECONDS,
+        window: float = WINDOW_SECONDS,
+        events: EventSettings | None = None,
+        drop_if: Mapping[str, float | None] | None = None,
+        keep_all: bool = True,
+    ) -> Tracking:
+        """What `timeline` asks of `track`; arguments and errors are its own.
+
+        Args:
+            keep_all: False keeps only scores that matter to events, which hours of sound need.
+        """
+        settings = events or self.event_settings()
+        drop: dict[int, float] = {}
+        for name, threshold in (drop_if or {}).items():
+            for column in ontology.columns_of([name], self.labels):
+                own = of_label(settings.threshold, self.labels[column])
+                drop[column] = own if threshold is None else threshold
+        return Tracking(hop, window, settings, self.selection.columns, drop, keep_all)
+
+    def event_settings(self) -> EventSettings:
+        """How scores become events: from each label's threshold on, or else from 0.5.
+
+        Of a selection with a least score, from that on where it is more.
+        """
+        least = self.selection.min_score
+        if self.thresholds is None:
+            return EventSettings(threshold=max(least, DEFAULT_THRESHOLD))
+        pairs = zip(self.labels, self.thresholds, strict=True)
+        return EventSettings(threshold={label: max(least, own) for label, own in pairs})
 
     def whole(self, segments: Iterable[Segment]) -> Segment:
         """Consecutive windows of a recording as one segment, as loud as the loudest of them.

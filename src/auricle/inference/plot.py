@@ -16,14 +16,44 @@ from auricle import audio
 from auricle.errors import AudioWarning, ConfigError, require
 from auricle.features import Filterbank
 from auricle.features.filterbank import hz_to_mel
+from auricle.inference.timeline import clock
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
+    from auricle.data.strong import Event
     from auricle.inference.recognition import Recognition
+    from auricle.inference.timeline import Timeline
 
 MAX_COLUMNS = 4096  # of the picture; more would not be seen
 SIZE_INCHES = (11.0, 4.0)
+TRACKS_SHOWN = 20  # labels with the most time
+TRACK_INCHES = 0.22  # height of a label's track
+WIDEST_INCHES = 24.0  # of a picture of hours, which starts at the size above
+INCHES_AN_HOUR = 6.0
+LOWEST_DBFS = -100.0
+MOST_TICKS = 12
+TICK_SECONDS = (
+    0.1,
+    0.2,
+    0.5,
+    1,
+    2,
+    5,
+    10,
+    15,
+    30,
+    60,
+    120,
+    300,
+    600,
+    900,
+    1800,
+    3600,
+    7200,
+    21_600,
+)
 DOTS_PER_INCH = 120
 DECIBELS_SHOWN = 80.0  # below the loudest value, but for what is below the filterbank's floor
 FEWEST_DECIBELS = 40.0  # from the floor up, so that silence and what is nearly so stay dark
@@ -61,7 +91,40 @@ def save(
         image = spectrogram(select(sound), recognition.end, fbank)
     _draw_spectrogram(left, image, recognition.end, fbank)
     _draw_labels(right, recognition)
-    figure.suptitle(sound.name, parse_math=False)
+    _save(figure, sound.name, out)
+
+
+def save_timeline(
+    source: audio.Source, name: str, timeline: "Timeline", fbank: Filterbank, out: Path
+) -> None:
+    """Draw a sound called `name` over time into the picture `out`: of seconds as of hours.
+
+    From above: spectrogram, a track for each label with events (the TRACKS_SHOWN with the most
+    time), level. What was dropped is blank in all of them. Errors as of `save`.
+    """
+    check_installed()
+    from matplotlib.figure import Figure
+
+    tracks = _tracks(timeline)
+    height = TRACK_INCHES * max(2, len(tracks))
+    width = min(WIDEST_INCHES, SIZE_INCHES[0] + timeline.seconds / 3600 * INCHES_AN_HOUR)
+    figure = Figure(figsize=(width, 4.5 + height), layout="constrained")
+    axes = figure.subplots(3, 1, sharex=True, height_ratios=(2.5, height, 1.2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AudioWarning)  # said when the sound was scored
+        image = spectrogram(source, timeline.seconds, fbank)
+    lowest, _ = shown_range(image, fbank)
+    places = torch.arange(image.shape[1]) * len(timeline.dropped) // image.shape[1]
+    image[:, torch.from_numpy(timeline.dropped)[places]] = lowest
+    _draw_spectrogram(axes[0], image, timeline.seconds, fbank)
+    axes[0].set_xlabel("")
+    _draw_tracks(axes[1], tracks, timeline)
+    _draw_level(axes[2], timeline)
+    _save(figure, name, out)
+
+
+def _save(figure: "Figure", title: str, out: Path) -> None:
+    figure.suptitle(title, parse_math=False)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():
@@ -153,3 +216,48 @@ def _draw_labels(axes: "Axes", recognition: "Recognition") -> None:
         axes.set_title(
             "silence" if recognition.silence else "nothing recognised", fontsize="medium"
         )
+
+
+def _tracks(timeline: "Timeline") -> "dict[str, list[Event]]":
+    """The events of each label that is shown, in the order in which labels are first heard."""
+    tracks: dict[str, list[Event]] = {}
+    for event in timeline.events:
+        tracks.setdefault(event.label, []).append(event)
+    seconds = {
+        label: sum(event.offset - event.onset for event in own) for label, own in tracks.items()
+    }
+    shown = sorted(tracks, key=lambda label: -seconds[label])[:TRACKS_SHOWN]
+    return {label: own for label, own in tracks.items() if label in shown}
+
+
+def _draw_tracks(axes: "Axes", tracks: "dict[str, list[Event]]", timeline: "Timeline") -> None:
+    for place, events in enumerate(tracks.values()):
+        spans = [(event.onset, event.offset - event.onset) for event in events]
+        colours = [("tab:blue", 0.3 + 0.7 * (event.score or 0.0)) for event in events]
+        # The edge keeps an event of a second to be seen in hours.
+        axes.broken_barh(spans, (place - 0.4, 0.8), facecolors=colours, edgecolors=colours)
+    axes.set_yticks(range(len(tracks)), list(tracks), parse_math=False)
+    axes.set_ylim(max(2, len(tracks)) - 0.5, -0.5)  # the first label on top
+    others = len({event.label for event in timeline.events}) - len(tracks)
+    if others or not tracks:
+        title = f"and {others} labels with less time" if others else "no events"
+        axes.set_title(title, fontsize="medium")
+
+
+def _draw_level(axes: "Axes", timeline: "Timeline") -> None:
+    from matplotlib.ticker import FuncFormatter, MultipleLocator
+
+    levels = timeline.levels.clip(LOWEST_DBFS, 0.0)
+    size = 1 + len(levels) // MAX_COLUMNS
+    highest = [levels[at : at + size].max() for at in range(0, len(levels), size)]
+    times = [at * timeline.hop for at in range(0, len(levels), size)]
+    axes.fill_between(times, highest, LOWEST_DBFS, step="post", color="tab:grey")
+    axes.set_ylim(LOWEST_DBFS, 0.0)
+    axes.set_ylabel("dBFS")
+    axes.set_xlim(0.0, timeline.seconds)
+    fitting = [step for step in TICK_SECONDS if timeline.seconds <= MOST_TICKS * step]
+    step = fitting[0] if fitting else math.ceil(timeline.seconds / MOST_TICKS / 86400) * 86400
+    axes.xaxis.set_major_locator(MultipleLocator(step))
+    digits = 1 if step < 1 else 0
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda at, _: clock(max(0.0, at), digits)))
+    axes.set_xlabel("time")

@@ -1,22 +1,28 @@
-"""What a model answers about a recording, as plain values, and as a table, JSON lines or CSV."""
+"""What a model answers about a recording, as plain values, and in the formats of programs."""
 
 import csv
 import io
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from auricle.config import to_json
+from auricle.data import strong
+from auricle.data.strong import Event
 from auricle.errors import ConfigError, printable, unknown_name
 from auricle.inference.ontology import Group
 from auricle.inference.recognition import Prediction, Recognition
+from auricle.inference.timeline import Timeline, clock
 
 SCORE_DIGITS = 6  # more would be noise of the arithmetic
 SECOND_DIGITS = 3
 STEP = " > "  # from a kind of sound to one under it: names hold commas
 COLUMNS = ("file", "start", "end", "label", "score", "recognised", "silence")
 GROUP_COLUMNS = (*COLUMNS, "path")
+EVENT_COLUMNS = ("file", "start", "end", "label", "score")
+TENTHS_UP_TO = 600.0  # seconds of a recording whose events are shown with tenths of them
 
 
 @dataclass(frozen=True)
@@ -158,6 +164,157 @@ def choose_format(name: str) -> Format:
     if name not in FORMATS:
         raise ConfigError(unknown_name("format", name, FORMATS))
     return FORMATS[name]
+
+
+@dataclass(frozen=True)
+class EventAnswer:
+    """What is heard in one file from when to when; `highest_hz` is what the model hears up to."""
+
+    file: Path
+    model: str
+    timeline: Timeline
+    highest_hz: float
+
+    @property
+    def events(self) -> list[Event]:
+        """The events, by onset."""
+        return self.timeline.events
+
+
+@dataclass(frozen=True)
+class EventFormat:
+    """How events are written.
+
+    Attributes:
+        text: an answer as text that ends its last line.
+        header: what comes before the first answer.
+        suffix: of a file that holds one answer, if a format can hold no more than one.
+    """
+
+    text: Callable[[EventAnswer], str]
+    header: str = ""
+    suffix: str | None = None
+
+
+def event_table(answer: EventAnswer) -> str:
+    """Return the file's name, then a line for each event, by onset.
+
+    Times are whole seconds around the event, or tenths in a recording up to TENTHS_UP_TO.
+    """
+    timeline = answer.timeline
+    lines = [printable(str(answer.file))]
+    digits = 1 if timeline.seconds <= TENTHS_UP_TO else 0
+    for event in answer.events:
+        ticks = 10**digits
+        onset = math.floor(event.onset * ticks + 1e-6) / ticks
+        offset = math.ceil(event.offset * ticks - 1e-6) / ticks
+        times = f"{clock(onset, digits)} - {clock(offset, digits)}"
+        lines.append(f"  {times}  {event.label}  {_percent(event)}")
+    if not answer.events:
+        lines.append("  no events")
+    if timeline.dropped.any():
+        lines.append(f"  dropped: {timeline.dropped_seconds:.1f} s")
+    return "\n".join(lines) + "\n"
+
+
+def event_record(answer: EventAnswer) -> dict[str, Any]:
+    """Return an answer with events as JSON values; the keys are in docs/events.md."""
+    timeline = answer.timeline
+    return {
+        "file": str(answer.file),
+        "duration": round(timeline.seconds, SECOND_DIGITS),
+        "model": answer.model,
+        "hop": timeline.hop,
+        "frame_scores": timeline.is_framed,
+        "events": [
+            {"start": start, "end": end, "label": label, "score": score}
+            for _, start, end, label, score in event_rows(answer)
+        ],
+        "dropped": round(timeline.dropped_seconds, SECOND_DIGITS),
+    }
+
+
+def event_rows(answer: EventAnswer) -> list[list[Any]]:
+    """Return a row of EVENT_COLUMNS for each event."""
+    return [
+        [
+            printable(str(answer.file)),
+            round(event.onset, SECOND_DIGITS),
+            round(event.offset, SECOND_DIGITS),
+            event.label,
+            round(event.score or 0.0, SCORE_DIGITS),
+        ]
+        for event in answer.events
+    ]
+
+
+def _webvtt(answer: EventAnswer) -> str:
+    """Return subtitles for a player: a cue for each event."""
+    cues = []
+    for event in answer.events:
+        times = " --> ".join(clock(at, 3).zfill(12) for at in (event.onset, event.offset))
+        label = event.label.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        cues.append(f"\n{times}\n{label} {_percent(event)}\n")
+    return "WEBVTT\n" + "".join(cues)
+
+
+def _textgrid(answer: EventAnswer) -> str:
+    """Return a TextGrid of Praat: a tier for each label, whose intervals fill the recording."""
+    tiers: dict[str, list[Event]] = {}
+    for event in answer.events:
+        tiers.setdefault(event.label, []).append(event)
+    end = answer.timeline.seconds
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0"]
+    lines += [f"xmax = {end:.6f}", "tiers? <exists>" if tiers else "tiers? <absent>"]
+    lines += [f"size = {len(tiers)}", "item []:"] if tiers else []
+    for number, (label, events) in enumerate(tiers.items(), start=1):
+        edges = [0.0, *(at for event in events for at in (event.onset, event.offset)), end]
+        texts = ["", *(text for _ in events for text in (label, ""))]
+        filled = [
+            (start, stop, text)
+            for start, stop, text in zip(edges[:-1], edges[1:], texts, strict=True)
+            if stop > start
+        ]
+        lines += [f"    item [{number}]:", '        class = "IntervalTier"']
+        lines += [f"        name = {_praat(label)}", "        xmin = 0"]
+        lines += [f"        xmax = {end:.6f}", f"        intervals: size = {len(filled)}"]
+        for at, (start, stop, text) in enumerate(filled, start=1):
+            lines += [f"        intervals [{at}]:", f"            xmin = {start:.6f}"]
+            lines += [f"            xmax = {stop:.6f}", f"            text = {_praat(text)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _praat(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _percent(event: Event) -> str:
+    return f"{100 * (event.score or 0.0):.0f} %"
+
+
+EVENT_FORMATS = {
+    "table": EventFormat(event_table),
+    "json": EventFormat(lambda answer: to_json(event_record(answer)) + "\n"),
+    "csv": EventFormat(lambda answer: _csv(event_rows(answer)), _csv([list(EVENT_COLUMNS)])),
+    "dcase": EventFormat(
+        lambda answer: strong.dcase(str(answer.file), answer.events),
+        "\t".join(strong.DCASE_COLUMNS) + "\n",
+    ),
+    "raven": EventFormat(
+        lambda answer: strong.raven(answer.file.name, answer.events, answer.highest_hz),
+        suffix=".Table.1.selections.txt",
+    ),
+    "audacity": EventFormat(lambda answer: strong.audacity(answer.events), suffix=".txt"),
+    "vtt": EventFormat(_webvtt, suffix=".vtt"),
+    "textgrid": EventFormat(_textgrid, suffix=".TextGrid"),
+}
+
+
+def choose_event_format(name: str) -> EventFormat:
+    """Return the format of events called so; ConfigError: there is none."""
+    if name not in EVENT_FORMATS:
+        raise ConfigError(unknown_name("format", name, EVENT_FORMATS))
+    return EVENT_FORMATS[name]
 
 
 def _scored(entries: Sequence[Prediction | Group]) -> list[dict[str, Any]]:

@@ -62,12 +62,30 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
+@dataclass(frozen=True)
+class Cutting:
+    """How recordings are cut into windows, in samples.
+
+    Attributes:
+        length: None: the engine's longest.
+        hop: from one window's start to the next's; None: half a window.
+        keep_pauses: compute with a window as it is, because times in it count.
+    """
+
+    length: int | None = None
+    hop: int | None = None
+    keep_pauses: bool = False
+
+
+DEFAULT_CUTTING = Cutting()
+
+
 def run(
     engine: Engine,
     compute: Compute,
     recordings: Iterable[Recording],
     limits: Limits = DEFAULT_LIMITS,
-    hop: int | None = None,
+    cutting: Cutting = DEFAULT_CUTTING,
 ) -> Iterator[tuple[int, Segment | UserError]]:
     """Yield each recording's windows in order, as `(number of the recording, segment)`.
 
@@ -78,12 +96,11 @@ def run(
 
     Args:
         compute: `engine.score` or `engine.embed`.
-        hop: samples from one window's start to the next's; None: half a window.
     """
     entries: deque[_Entry] = deque()  # in order, from the oldest that was not given out on
     waiting: list[_Entry] = []
     with _Batches(engine, compute) as batches:
-        for entry in _entries(engine, recordings, hop, batches.beside):
+        for entry in _entries(engine, recordings, cutting, batches.beside):
             entries.append(entry)
             if entry.window:
                 waiting.append(entry)
@@ -261,25 +278,28 @@ class _Entry:
 
 
 def _entries(
-    engine: Engine, recordings: Iterable[Recording], hop: int | None, call: Callable[..., Any]
+    engine: Engine, recordings: Iterable[Recording], cutting: Cutting, call: Callable[..., Any]
 ) -> Iterator[_Entry]:
     """The windows of all recordings, and for each recording that fails its error."""
+    length = cutting.length or engine.longest_samples
     for number, blocks in enumerate(recordings):
         try:
             window = None
-            for window in split(blocks, engine.longest_samples, hop):
+            for window in split(blocks, length, cutting.hop):
                 check_length(engine, len(window.waveform))
-                yield _Entry(number, window, *call(_scored, engine, window.waveform))
+                scored = call(_scored, engine, window.waveform, cutting.keep_pauses)
+                yield _Entry(number, window, *scored)
             if window is None:
                 raise AudioError("the recording holds no samples.")
         except UserError as error:
             yield _Entry(number, None, outcome=error)
 
 
-def _scored(engine: Engine, waveform: Tensor) -> tuple[Tensor, float]:
+def _scored(engine: Engine, waveform: Tensor, keep_pauses: bool) -> tuple[Tensor, float]:
     """What of a window is scored, and how loud it is without pauses."""
     sound = without_pauses(waveform, engine.sample_rate, engine.shortest_samples)
-    return sound if engine.omits_pauses else waveform, level(sound)
+    omits_pauses = engine.omits_pauses and not keep_pauses
+    return sound if omits_pauses else waveform, level(sound)
 
 
 class _Batches:
