@@ -156,6 +156,16 @@ def test_a_picture_and_the_cut_out_events(ask, folder):
     assert soundfile.info(folder / "clips" / clips[0]).duration == 1.5
 
 
+def test_clips_of_sounds_of_one_name_are_kept_apart(ask, folder):
+    (folder / "c").mkdir()
+    (folder / "a.wav").rename(folder / "c" / "b.wav")
+    ask(["b", "c/b"], "--cut", str(folder / "clips"), "--labels", "Rain")
+    assert sorted(path.name for path in (folder / "clips").iterdir()) == [
+        "b.wav-2_0-00-01.0_Rain.wav",
+        "b.wav_0-00-00.0_Rain.wav",
+    ]
+
+
 def test_of_what_is_dropped_nothing_is_left_but_its_length(ask, folder):
     words = ["--drop-if", "Speech:0.2", "--cut", str(folder / "clips")]
     result = ask("a", *words, "--plot", str(folder / "a.png"))

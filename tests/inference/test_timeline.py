@@ -192,6 +192,21 @@ def test_times_are_checked(settings, message):
     assert str(caught.value) == message
 
 
+def test_a_window_is_as_long_as_the_model_takes():
+    waveform = sound(10, (5.0, 6.0, 1.0))
+    longest = tracked(waveform, window=4.0)
+    assert torch.equal(tracked(waveform, window=9.0).scores, longest.scores)
+    assert torch.equal(
+        tracked(waveform, hop=0.05, window=0.06).scores,
+        tracked(waveform, hop=0.05, window=0.1).scores,
+    )
+    with pytest.raises(ConfigError) as caught:
+        tracked(waveform, hop=5.0, window=5.0)
+    assert str(caught.value) == (
+        "the hop must be no longer than a window of this model, 4 s, got 5."
+    )
+
+
 def test_scores_that_are_no_numbers_are_an_error():
     class Diverged(Clicks):
         def score(self, waveforms, lengths):

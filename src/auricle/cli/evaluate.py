@@ -1,6 +1,7 @@
 """`auricle evaluate` and `auricle ensemble`: one model or several as one, on labelled clips."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from auricle.cli import judging
+from auricle.cli.events import EVENTS, BoxesOption, HopOption, WindowOption
 from auricle.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,6 +38,35 @@ def evaluate(  # noqa: PLR0913 - one parameter for each option
             help="Store the thresholds with the best F1 on these clips into the checkpoint.",
         ),
     ] = False,
+    events: Annotated[
+        bool,
+        typer.Option(
+            "--events",
+            help="Judge events with times: --data is a table of strong labels (docs/events.md).",
+            rich_help_panel=EVENTS,
+        ),
+    ] = False,
+    sounds: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="What names of sounds are relative to.",
+            show_default="the table's folder",
+            rich_help_panel=EVENTS,
+        ),
+    ] = None,
+    thresholds: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="METRICS.json",
+            help="Thresholds of events from an earlier evaluation, of other recordings.",
+            show_default="the model's",
+            rich_help_panel=EVENTS,
+        ),
+    ] = None,
+    boxes: BoxesOption = False,
+    hop: HopOption = 0.1,
+    window: WindowOption = 1.0,
     device: judging.DeviceOption = "auto",
     batch_size: judging.BatchOption = 32,
 ) -> None:
@@ -55,9 +86,16 @@ def evaluate(  # noqa: PLR0913 - one parameter for each option
       auricle evaluate runs/mine/best --data mine.csv --split validation --calibrate --out report
 
       auricle evaluate runs/audioset/best --data esc10.csv --classes esc10 --out report
+
+      auricle evaluate tagger --events --data events.csv --split test --out report
     """
-    if calibrate:
-        _check_calibration(classes, split, fold)
+    _check_options(events, calibrate, classes, split, fold)
+    if events:
+        return _evaluate_events(
+            {"model": model, "data": str(data), "split": split, "without": without or []}
+            | {"hop": hop, "window": window, "boxes": boxes},
+            *(sounds, classes, thresholds, out, device),
+        )
     from auricle import checkpoint
     from auricle.evaluation import report
     from auricle.evaluation.evaluate import evaluate as evaluate_clips
@@ -86,7 +124,7 @@ def evaluate(  # noqa: PLR0913 - one parameter for each option
         judging.finish(evaluation, out, asked)
     if calibrate:
         chosen_on = {key: asked[key] for key in ("data", "split", "fold", "without")}
-        chosen_on["clips"] = len(evaluation.clips)
+        chosen_on |= {"clips": len(evaluation.clips)}
         judging.store_thresholds(model, evaluation.metrics["classes"], chosen_on)
     if evaluation.failures:
         raise typer.Exit(1)
@@ -149,10 +187,65 @@ def ensemble(  # noqa: PLR0913 - one parameter for each option
         raise typer.Exit(1)
 
 
-def _check_calibration(classes: str | None, split: str | None, fold: int | None) -> None:
-    if classes is not None:
+def _evaluate_events(
+    asked: dict[str, Any],
+    sounds: Path | None,
+    classes: str | None,
+    thresholds: Path | None,
+    out: Path,
+    device: str,
+) -> None:
+    """Judge events with times; `asked` is model, data, split, without, hop, window and boxes."""
+    from rich.console import Console
+
+    from auricle.data import strong
+    from auricle.evaluation import detection, report
+    from auricle.evaluation.evaluate import warn_of_trained_clips
+    from auricle.evaluation.zero_shot import SAME_NAMES, by_class
+    from auricle.inference import Classifier, resolve
+    from auricle.inference.timeline import Tracking
+
+    with report.writable(out):
+        labels = strong.read(Path(asked["data"]), sounds).select(asked["split"])
+        labels = labels.without(asked["without"])
+        found = resolve(asked["model"])
+        classifier = Classifier(found, device)
+        clips = detection.as_clips(labels)
+        grouped = by_class(classifier, classes or SAME_NAMES, clips)
+        given = None if thresholds is None else detection.read_thresholds(thresholds)
+        settings = replace(
+            classifier.event_settings(), boxes=asked["boxes"], remainder=asked["window"]
+        )
+        columns = frozenset(
+            classifier.labels.index(name) for own in grouped.classes.values() for name in own
+        )
+        tracking = Tracking(asked["hop"], asked["window"], settings, columns)
+        with judging.counting(len(labels.recordings)) as progress:
+            judged = detection.evaluate_events(grouped, labels, tracking, given, progress)
+        judging.report_failures(judged.failures)
+        warned = warn_of_trained_clips(asked["model"], found.config.provenance, clips)
+        asked |= {"thresholds": thresholds and str(thresholds), "trained_on": warned}
+        detection.write(judged, out, asked)
+        detection.print_tables(judged, Console())
+    typer.echo(f"{out}: metrics.json and events.csv")
+    if judged.failures:
+        raise typer.Exit(1)
+
+
+def _check_options(
+    events: bool, calibrate: bool, classes: str | None, split: str | None, fold: int | None
+) -> None:
+    """Refuse (ConfigError) what has no meaning with --events, or with --calibrate."""
+    given = "--fold" if fold is not None else "--calibrate" if calibrate else ""
+    if events and given:
+        raise ConfigError(
+            f"{given} has no meaning with --events. Choose recordings with --split; thresholds "
+            "are in metrics.json, for --thresholds."
+        )
+    if calibrate and classes is not None:
         raise ConfigError(
             "--calibrate stores a threshold for each label of the model; with --classes the labels "
             "are put together. Use one of the two."
         )
-    judging.check_clips_are_named(split, fold)
+    if calibrate:
+        judging.check_clips_are_named(split, fold)

@@ -11,7 +11,6 @@ from auricle.atomic import write_text
 from auricle.cli import output
 from auricle.cli.predict import (
     DEFAULT_MODEL,
-    RUNNING,
     ChannelOption,
     DeviceOption,
     LabelsOption,
@@ -23,6 +22,7 @@ from auricle.cli.predict import (
     selection,
 )
 from auricle.errors import ConfigError, printable
+from auricle.progress import MinuteLines
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +34,25 @@ if TYPE_CHECKING:
     from auricle.inference.timeline import Timeline, Tracking
 
 EVENTS = "What an event is"  # panel of --help
+
+BoxesOption = Annotated[
+    bool,
+    typer.Option(
+        "--boxes",
+        help="Take times from where scores change most, not from the threshold.",
+        rich_help_panel=EVENTS,
+    ),
+]
+HopOption = Annotated[
+    float, typer.Option(help="Seconds from one score to the next.", rich_help_panel=EVENTS)
+]
+WindowOption = Annotated[
+    float,
+    typer.Option(
+        help="Seconds around each that are scored by a model without frame scores.",
+        rich_help_panel=EVENTS,
+    ),
+]
 
 
 def timeline(  # noqa: PLR0913 - one parameter for each option
@@ -74,20 +93,14 @@ def timeline(  # noqa: PLR0913 - one parameter for each option
     threshold: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="SCORE or LABEL=SCORE",
-            help="From which score on a label is an event; may be given again.",
+            metavar="SCORE|LABEL=SCORE|METRICS.json",
+            help="From which score on a label is an event; of a metrics.json of auricle evaluate "
+            "--events, what is best there. May be given again.",
             show_default="those of the model, or 0.5",
             rich_help_panel=EVENTS,
         ),
     ] = None,
-    boxes: Annotated[
-        bool,
-        typer.Option(
-            "--boxes",
-            help="Take times from where scores change most, not from the threshold.",
-            rich_help_panel=EVENTS,
-        ),
-    ] = False,
+    boxes: BoxesOption = False,
     max_gap: Annotated[
         float,
         typer.Option(help="Seconds between events that are one.", rich_help_panel=EVENTS),
@@ -103,17 +116,8 @@ def timeline(  # noqa: PLR0913 - one parameter for each option
             rich_help_panel=EVENTS,
         ),
     ] = float("inf"),
-    hop: Annotated[
-        float,
-        typer.Option(help="Seconds from one score to the next.", rich_help_panel=RUNNING),
-    ] = 0.1,
-    window: Annotated[
-        float,
-        typer.Option(
-            help="Seconds around each that are scored by a model without frame scores.",
-            rich_help_panel=RUNNING,
-        ),
-    ] = 1.0,
+    hop: HopOption = 0.1,
+    window: WindowOption = 1.0,
     channel: ChannelOption = None,
     raw: RawOption = None,
     device: DeviceOption = "auto",
@@ -138,7 +142,6 @@ def timeline(  # noqa: PLR0913 - one parameter for each option
     """
     with output.importing():  # here, so that --help does not wait
         from auricle.inference import Classifier, records
-        from auricle.inference.timeline import has_frames
 
     select = selection(channel, raw)
     chosen = records.choose_event_format(format)
@@ -158,9 +161,8 @@ def timeline(  # noqa: PLR0913 - one parameter for each option
     _check_outputs(chosen.suffix, format, out, cut, sounds)
     pictures = output.choose_pictures(plot, sounds)
     tables = {} if out is None else output.name_files(out, sounds, chosen.suffix or f".{format}")
-    if not has_frames(classifier.engine):
-        windows = f"a window of {window:g} s is scored every {hop:g} s."
-        typer.echo(f"{model} gives no frame scores: {windows}", err=True)
+    clips = {} if cut is None else output.name_files(cut, sounds, "")
+    _tell_windows(classifier, model, tracking)
     typer.echo("" if out else chosen.header, nl=False)
     for sound in sounds:
         with failures.reported(sound):
@@ -175,9 +177,19 @@ def timeline(  # noqa: PLR0913 - one parameter for each option
                 typer.echo(chosen.text(answer), nl=False)
             else:
                 write_text(tables[sound], chosen.header + chosen.text(answer))
-            _illustrate(classifier, source, answer, pictures.get(sound), cut)
+            _illustrate(classifier, source, answer, pictures.get(sound), clips.get(sound))
     if failures.count:
         raise typer.Exit(1)
+
+
+def _tell_windows(classifier: "Classifier", model: str, tracking: "Tracking") -> None:
+    """Say on stderr that a model has no frame scores, and what is scored instead."""
+    from auricle.inference.timeline import has_frames, window_samples
+
+    if not has_frames(classifier.engine):
+        seconds = window_samples(classifier.engine, tracking) / classifier.sample_rate
+        windows = f"a window of {seconds:g} s is scored every {tracking.hop:g} s."
+        typer.echo(f"{model} gives no frame scores: {windows}", err=True)
 
 
 def _track(
@@ -217,7 +229,7 @@ def _illustrate(
             source, answer.file.name, answer.timeline, classifier.checkpoint.fbank, picture
         )
     if cut is not None:
-        cut_events(source, answer.file.name, answer.events, cut)
+        cut_events(source, cut.name, answer.events, cut.parent)
 
 
 def _dropping(text: str) -> tuple[str, float | None]:
@@ -240,11 +252,16 @@ def _score(text: str, where: str) -> float:
 
 def _with_thresholds(classifier: "Classifier", given: list[str]) -> "EventSettings":
     """The classifier's settings of events, with thresholds that were given for all or by label."""
+    from auricle.evaluation.detection import read_thresholds
     from auricle.inference import ontology
     from auricle.inference.events import of_label
 
     settings = classifier.event_settings()
     for text in given:
+        known = {name: of_label(settings.threshold, name) for name in classifier.labels}
+        if text.endswith(".json"):
+            settings = replace(settings, threshold=known | read_thresholds(Path(text)))
+            continue
         label, _, score = text.rpartition("=")
         value = _score(score, f"--threshold {text}")
         if not label:
@@ -252,7 +269,6 @@ def _with_thresholds(classifier: "Classifier", given: list[str]) -> "EventSettin
             continue
         [column, *more] = ontology.columns_of([label], classifier.labels)
         names = [classifier.labels[at] for at in (column, *more)]
-        known = {name: of_label(settings.threshold, name) for name in classifier.labels}
         settings = replace(settings, threshold=known | dict.fromkeys(names, value))
     return settings
 
@@ -269,3 +285,63 @@ def _check_outputs(
     for option, folder in (("--out", out), ("--cut", cut)):
         if folder is not None:
             output.check_writable(option, folder / "file")
+
+
+def soundscapes(  # noqa: PLR0913 - one parameter for each option
+    events: Annotated[
+        Path,
+        typer.Argument(
+            help="Manifest, or folder with a sub-folder per class; clips of one label are used.",
+            show_default=False,
+            readable=False,
+        ),
+    ],
+    backgrounds: Annotated[
+        Path,
+        typer.Argument(help="Manifest, or folder of sounds.", show_default=False, readable=False),
+    ],
+    out: Annotated[Path, typer.Option(help="A new folder.", show_default=False)],
+    count: Annotated[int, typer.Option(help="How many of each split.")] = 100,
+    seconds: Annotated[float, typer.Option(help="Length of each.")] = 10.0,
+    fewest: Annotated[int, typer.Option(help="Clips in each, at least.")] = 1,
+    most: Annotated[int, typer.Option(help="Clips in each, at most.")] = 4,
+    snr: Annotated[
+        tuple[float, float],
+        typer.Option(
+            metavar="LOWEST HIGHEST", help="Of events, in dB above the background under them."
+        ),
+    ] = (0.0, 20.0),
+    overlap: Annotated[int, typer.Option(help="Events that may be at one time.")] = 2,
+    validation_share: Annotated[
+        float, typer.Option(help="Of clips and backgrounds, where these name no splits.")
+    ] = 0.2,
+    test_share: Annotated[float, typer.Option(help="The same.")] = 0.2,
+    sample_rate: Annotated[int, typer.Option(help="In Hz.")] = 16_000,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same.")] = 0,
+) -> None:
+    """Make soundscapes of labelled clips over backgrounds, with the times of their events.
+
+    Writes audio/SPLIT/*.flac, events.csv (strong labels) and sources.csv (which clip is where, over
+    what). Splits are those of the manifest, or drawn by whole groups, so that no recording is in
+    two of them; backgrounds likewise.
+
+    Examples:
+
+      auricle soundscapes sounds/ backgrounds/ --out soundscapes
+
+      auricle soundscapes clips.csv street.csv --snr 0 0 --overlap 1 --out soundscapes
+    """
+    from auricle.data import read
+    from auricle.data.soundscapes import SoundscapeConfig, divide, make
+
+    config = SoundscapeConfig(count, seconds, fewest, most, *snr, overlap, sample_rate, seed)
+    if out.exists() and any(out.iterdir()):
+        raise ConfigError(f"--out {out}: holds something already. Name a new folder.")
+    shares = {"validation": validation_share, "test": test_share}
+    parts = divide(read(events), shares, seed)
+    scenes = divide(read(backgrounds, labelled=False), shares, seed)
+    total = count * len(parts)
+    with output.counting(total, "soundscapes", MinuteLines(total, "soundscapes")) as progress:
+        labels = make(parts, scenes, config, out, progress)
+    number = sum(len(each.events) for each in labels.recordings)
+    typer.echo(f"{out}: {total} soundscapes of {', '.join(sorted(parts))} with {number} events")

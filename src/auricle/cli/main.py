@@ -19,7 +19,7 @@ from auricle.cli.ablate import ablate, tune
 from auricle.cli.agree import agree, match
 from auricle.cli.compare import compare
 from auricle.cli.evaluate import ensemble, evaluate
-from auricle.cli.events import timeline
+from auricle.cli.events import soundscapes, timeline
 from auricle.cli.models import average, convert, describe, models
 from auricle.cli.predict import embed, predict
 from auricle.cli.prepare import prepare, statistics
@@ -32,7 +32,7 @@ from auricle.errors import AudioWarning, DataWarning, TrainingWarning, UserError
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Use": (predict, timeline, embed),
     "Train": (train, evaluate, distill, pretrain),
-    "Data": (prepare, statistics),
+    "Data": (prepare, soundscapes, statistics),
     "Models": (models, describe, convert, average),
     "Research": (compare, probe, agree, match, ensemble, ablate, tune),
 }

@@ -91,6 +91,14 @@ class StrongLabels:
             )
         return replace(self, recordings=chosen)
 
+    def without(self, labels: Sequence[str]) -> "StrongLabels":
+        """The same recordings without the events of some labels."""
+        recordings = tuple(
+            replace(each, events=tuple(e for e in each.events if e.label not in labels))
+            for each in self.recordings
+        )
+        return replace(self, recordings=recordings)
+
 
 @dataclass(frozen=True)
 class _Row:

@@ -6,3 +6,4 @@ from auricle.inference.ensemble import Ensemble
 from auricle.inference.names import builtin_names, check_distinct, load_model, resolve
 from auricle.inference.ontology import Group
 from auricle.inference.recognition import Prediction, Recognition, Segment
+from auricle.inference.timeline import Timeline

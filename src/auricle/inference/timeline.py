@@ -182,26 +182,40 @@ class Timeline:
         return min(self.seconds, float(self.dropped.sum()) * self.hop)
 
 
+def window_samples(engine: Engine, tracking: Tracking) -> int:
+    """Length of a window around a hop: what was asked for, as far as the engine takes it."""
+    size = max(round(tracking.window * engine.sample_rate), engine.shortest_samples)
+    return min(size, engine.longest_samples)
+
+
 def track(engine: Engine, recording: Recording, tracking: Tracking) -> Timeline:
     """Score a recording over time and find its events; read and scored in blocks.
 
     Raises:
         AudioError: the sound cannot be read, or holds no samples.
+        ConfigError: the hop is longer than the windows that the engine takes.
     """
     rate = engine.sample_rate
     hop = round(tracking.hop * rate)
+    if not has_frames(engine) and hop > engine.longest_samples:
+        longest = engine.longest_samples / rate
+        raise ConfigError(
+            f"the hop must be no longer than a window of this model, {longest:g} s, got "
+            f"{tracking.hop:g}."
+        )
     meter = _Meter(recording, hop)
+    size = window_samples(engine, tracking)
     if has_frames(engine):
         rows = _framed(engine, meter, hop)
     else:
-        rows = _windowed(engine, meter, hop, round(tracking.window * rate))
+        rows = _windowed(engine, meter, hop, size)
     columns = Columns(tracking.floor(engine.labels))
     for row in rows:
         columns.append(row)
     columns.finish()
     levels = meter.levels()
     columns.erase(levels < SILENCE_DBFS)
-    dropped = _dropped(columns, tracking, blur=0 if has_frames(engine) else tracking.window / 2)
+    dropped = _dropped(columns, tracking, blur=0 if has_frames(engine) else size / rate / 2)
     columns.erase(dropped)
     levels[dropped] = -math.inf
     wanted = [at for at in columns.reached() if _is_wanted(engine.labels[at], at, tracking)]
@@ -271,7 +285,6 @@ class _Meter:
 
 def _windowed(engine: Engine, meter: _Meter, hop: int, size: int) -> Iterator[NDArray[np.float32]]:
     """Scores `(C,)` of a window around each hop; beyond the recording's ends is silence."""
-    size = min(max(size, hop, engine.shortest_samples), engine.longest_samples)
 
     def padded() -> Iterator[Tensor]:
         before = (size - hop) // 2
