@@ -7,7 +7,6 @@ scored in one piece), {scores} (a table), {speed} (a sentence), {parameters}, {m
 
 import platform
 import re
-import statistics
 import time
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from auricle.checkpoint import Checkpoint
 from auricle.inference import Classifier
 
 SOUND_SECONDS = 10
-ROUNDS = 9
+ROUNDS = 100
 
 
 def fill(template: str, described: Checkpoint, folder: Path) -> str:
@@ -69,9 +68,10 @@ def speed_sentence(speed: dict[str, Any]) -> str:
 
 
 def measure_speed(described: Checkpoint) -> dict[str, Any]:
-    """How long the model takes for 10 s of noise: the median of processor seconds, one thread.
+    """How long the model takes for 10 s of noise: the best of the rounds, one thread.
 
-    Seconds of the processor are those that other programs on the machine disturb least.
+    Seconds of the processor are those that other programs on the machine disturb least, and the
+    best those that they disturb least of all.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -81,13 +81,13 @@ def measure_speed(described: Checkpoint) -> dict[str, Any]:
         num_samples = SOUND_SECONDS * classifier.sample_rate
         noise = 0.1 * torch.randn(num_samples, generator=generator)
         seconds = []
-        for _ in range(1 + ROUNDS):
+        for _ in range(ROUNDS):
             start = time.process_time()
             classifier.classify(noise, classifier.sample_rate)
             seconds.append(time.process_time() - start)
     finally:
         torch.set_num_threads(threads)
-    milliseconds = round(1000 * statistics.median(seconds[1:]), 1)  # the first one warms up
+    milliseconds = round(1000 * min(seconds), 1)
     return {
         "sound_seconds": SOUND_SECONDS,
         "milliseconds": milliseconds,

@@ -2,6 +2,7 @@
 
     python scripts/ship_builtin.py --work WORK NAME ...  weights, logs, configuration and card
     python scripts/ship_builtin.py [NAME ...]            configuration and card; weights stay
+    python scripts/ship_builtin.py --speed [NAME ...]    the same, and the speed is measured anew
 
 WORK is where scripts/train_builtin.sh or scripts/train_tagger.sh trained and evaluated. Recipes,
 metrics and evaluations go to docs/results/builtin or docs/results/tagger, so that every number on
@@ -72,6 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(MODELS)}; none: all")
     parser.add_argument("--work", type=Path, help="ship the weights trained here")
+    parser.add_argument("--speed", action="store_true", help="measure the speed anew")
     options = parser.parse_args()
     for unknown in (name for name in options.names if name not in MODELS):
         parser.error(f"unknown model {unknown!r}. Known: {', '.join(MODELS)}.")
@@ -81,7 +83,7 @@ def main() -> None:
             model.keep_logs(options.work)
             ship(options.work / model.run, name, model.facts())
         else:
-            describe(name, model.facts())
+            describe(name, model.facts(), options.speed)
 
 
 def keep_logs(work: Path) -> None:
@@ -299,11 +301,16 @@ def ship(source: Path, name: str, facts: Facts) -> None:
     describe(name, facts)
 
 
-def describe(name: str, facts: Facts) -> None:
-    """Write configuration and card of the built-in `name` anew; its speed is measured once."""
+def describe(name: str, facts: Facts, measure: bool = False) -> None:
+    """Write configuration and card of the built-in `name` anew.
+
+    Args:
+        measure: the speed, too, which otherwise is measured once.
+    """
     folder = BUILTIN / name
     shipped = checkpoint.load(folder)
-    speed = shipped.config.about.get("speed") or measure_speed(shipped)
+    known = None if measure else shipped.config.about.get("speed")
+    speed = known or measure_speed(shipped)
     update_config(shipped, facts, speed)
     card = fill((CARDS / f"{name}.md").read_text(encoding="utf-8"), shipped, folder)
     checkpoint.store_description(folder, shipped.config, card)

@@ -55,6 +55,11 @@ def test_weights_are_never_touched_and_the_speed_is_measured_once(script, builti
         (folder / CARD_FILE).read_text()
     )
     assert (folder / WEIGHTS_FILE).read_bytes() == weights
+    monkeypatch.setattr(script, "measure_speed", lambda model: SPEED | {"milliseconds": 7.0})
+    script.describe("esc10", script.esc10())
+    assert checkpoint.load(folder).config.about["speed"] == SPEED
+    script.describe("esc10", script.esc10(), measure=True)
+    assert checkpoint.load(folder).config.about["speed"]["milliseconds"] == 7.0
 
 
 def test_a_trained_model_is_shipped_in_16_bits_with_its_card(
