@@ -128,7 +128,7 @@ def test_a_slow_server_that_stalls_is_asked_to_go_on(publish, server, monkeypatc
 def test_a_cache_that_may_only_be_read_serves(publish, monkeypatch):
     publish("ced-tiny")
     path = catalogue.fetch("ced-tiny")
-    monkeypatch.setattr("auricle.catalogue.cache.FileLock", lambda path: pytest.fail(f"{path}"))
+    monkeypatch.setattr("filelock.FileLock", lambda path: pytest.fail(f"{path}"))
     assert catalogue.fetch("ced-tiny") == path
 
 

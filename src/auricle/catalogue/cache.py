@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from platformdirs import user_cache_path
 
 from auricle import atomic
@@ -94,6 +93,8 @@ def _fetch_all(name: str, model: PublicModel, folder: Path) -> Receipt:
             f"{name}: no public address of its weights is known. Ask for them at {model.address}, "
             "and give the path of the file instead of the name."
         )
+    from filelock import FileLock  # Speed: what is in the cache needs none
+
     _check_license(name, model)
     advice = f" Choose another folder with the environment variable {CACHE_VARIABLE}."
     with refused(CheckpointError, f"{folder}: cannot be written to", advice):

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from auricle import catalogue, checkpoint, convert, features, models
+from auricle import checkpoint, convert, features, models
 from auricle.errors import CheckpointError, DownloadError, unknown_name
 
 BUILTIN = Path(str(resources.files("auricle"))) / "builtin"  # one checkpoint folder each
@@ -52,8 +52,9 @@ def is_size(name: str) -> bool:
     A path, or a public model such as "ced-tiny", has weights.
     """
     model, _, size = name.partition("-")
-    is_more = Path(name).exists() or name in catalogue.names()
-    return model in models.MODELS and bool(size) and not is_more
+    if model not in models.MODELS or not size:
+        return False
+    return not Path(name).exists() and name not in _public_names(name)
 
 
 def untrained(name: str, labels: list[str]) -> checkpoint.Checkpoint:
@@ -152,9 +153,11 @@ def upload(save: Callable[[Path], None], repo_id: str, private: bool) -> str:
 def _find(name_or_path: str | Path) -> checkpoint.Checkpoint:
     name = str(name_or_path)
     path = Path(name_or_path).expanduser()
-    by_name = dict.fromkeys(catalogue.names(), _public) | dict.fromkeys(builtin_names(), _built_in)
-    if name in by_name and not (path / "config.json").is_file():
-        return by_name[name](name)
+    is_folder = name == path.name and (path / "config.json").is_file()
+    if not is_folder and name in builtin_names():
+        return checkpoint.load(BUILTIN / name)
+    if not is_folder and name in _public_names(name):
+        return _public(name)
     if path.exists():
         return _read(path)
     if path.suffix.lower() in convert.TENSOR_FILES:
@@ -163,7 +166,7 @@ def _find(name_or_path: str | Path) -> checkpoint.Checkpoint:
         return _read(download(name))
     if name != path.name:
         return checkpoint.load(path)  # says that it is missing, unless its last save was cut off
-    message = unknown_name("model", name, builtin_names(), catalogue.names())
+    message = unknown_name("model", name, builtin_names(), _public_names(name))
     raise CheckpointError(f"{message} More, with a network: auricle models --all")
 
 
@@ -173,12 +176,19 @@ def _read(path: Path) -> checkpoint.Checkpoint:
     return checkpoint.load(path)
 
 
-def _built_in(name: str) -> checkpoint.Checkpoint:
-    return checkpoint.load(BUILTIN / name)
+def _public_names(name: str) -> list[str]:
+    """Names of the catalogue that `name` may be one of."""
+    if name != Path(name).name:
+        return []
+    from auricle import catalogue  # Speed: what has a path or is built in need not wait for it
+
+    return catalogue.names()
 
 
 def _public(name: str) -> checkpoint.Checkpoint:
     """The model of the catalogue, with its source and licence in its provenance."""
+    from auricle import catalogue
+
     try:
         path = catalogue.fetch(name)
     except DownloadError as error:
