@@ -38,9 +38,9 @@ def test_help_lists_every_command_with_its_summary():
         first_words = " ".join(command.__doc__.split()[:5])
         assert f"{command.__name__} {first_words}" in text
     assert [[command.__name__ for command in commands] for commands in main.PANELS.values()] == [
-        ["predict", "embed"],
+        ["predict", "timeline", "embed"],
         ["train", "evaluate", "distill", "pretrain"],
-        ["prepare", "statistics"],
+        ["prepare", "soundscapes", "statistics"],
         ["models", "describe", "convert", "average"],
         ["compare", "probe", "agree", "match", "ensemble", "ablate", "tune"],
     ]
