@@ -15,6 +15,7 @@ from auricle.inference.engine import (
     cores_at_once,
     longest_samples,
     shortest_samples,
+    with_onednn,
 )
 
 RATE = 16_000
@@ -155,22 +156,29 @@ def test_scores_do_not_depend_on_the_cores(noise):
 
 def test_linear_layers_give_the_same_by_onednn(noise):
     settings = {"width": 64, "depth": 2, "num_heads": 2, "max_frames": 200}
-    model = checkpoint.create("ast", settings, FbankConfig(num_mels=32), list("abc"), "sigmoid")
-    names = list(model.model.state_dict())
-    features = model.fbank(noise[None, : 2 * RATE])
+    plain = checkpoint.create("ast", settings, FbankConfig(num_mels=32), list("abc"), "sigmoid")
+    plain.eval()
+    twin = with_onednn(plain)
+    assert isinstance(twin.model.head.linear, OneDnnLinear)
+    features = plain.fbank(noise[None, : 2 * RATE])
     with torch.no_grad():
-        expected = model.eval().model(*features)
+        torch.testing.assert_close(twin.model(*features), plain.model(*features), atol=1e-6, rtol=0)
         with torch.autocast("cpu"):
-            in_bfloat16 = model.model(*features)
-    TorchEngine(model, "cpu")
-    assert list(model.model.state_dict()) == names
-    assert isinstance(model.model.head.linear, OneDnnLinear)
+            assert torch.equal(twin.model(*features), plain.model(*features))
+    twin.model(*features).sum().backward()  # where gradients are wanted it is a plain layer
+
+
+def test_scoring_leaves_a_model_in_training_as_it_is(noise, monkeypatch):
+    monkeypatch.setattr("auricle.inference.engine.prefers_onednn", lambda: True)
+    settings = {"width": 16, "depth": 1, "num_heads": 2, "max_frames": 200}
+    trained = checkpoint.create("ast", settings, FbankConfig(num_mels=32), list("abc"), "sigmoid")
+    engine = TorchEngine(trained, "cpu")
+    waveforms, lengths = noise[None, :RATE], torch.tensor([RATE])
+    before = engine.score(waveforms, lengths)
+    assert type(trained.model.head.linear) is torch.nn.Linear
     with torch.no_grad():
-        torch.testing.assert_close(model.model(*features), expected, atol=1e-6, rtol=1e-6)
-        with torch.autocast("cpu"):
-            assert torch.equal(model.model(*features), in_bfloat16)
-    model.model(*features).sum().backward()  # as before: people go on training what they loaded
-    assert model.model.head.linear.weight.grad is not None
+        trained.model.head.linear.bias += 1  # a step of training
+    assert (engine.score(waveforms, lengths) > before).all()
 
 
 # --- devices

@@ -3,6 +3,9 @@
 Shapes: B waveforms, S samples, C classes, D width of the embedding, T frames.
 """
 
+import copy
+import platform
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -78,8 +81,9 @@ class TorchEngine:
                 f"end and a {checkpoint.config.model} does not."
             )
         self.checkpoint = checkpoint.to(self.device).eval()
-        if self.device.type == "cpu":
-            use_onednn(self.checkpoint.model)
+        self._scored = self.checkpoint
+        if self.device.type == "cpu" and prefers_onednn():
+            self._scored = with_onednn(self.checkpoint)
         self.deviation = deviation
         self.labels = checkpoint.labels
         self.thresholds = checkpoint.config.thresholds
@@ -96,18 +100,18 @@ class TorchEngine:
     @torch.no_grad()  # not inference_mode: people train probes on embeddings
     def score(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """Return scores `(B, C)` from 0 to 1."""
-        scores = self.checkpoint.score(waveforms.to(self.device), lengths.to(self.device))
+        scores = self._scored.score(waveforms.to(self.device), lengths.to(self.device))
         return scores.float().cpu()
 
     @torch.no_grad()
     def embed(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """Return embeddings `(B, D)`, what the head reads, or `(B, 2 D)` with the deviation."""
         waveforms, lengths = waveforms.to(self.device), lengths.to(self.device)
-        model = self.checkpoint.model
+        model = self._scored.model
         if self.deviation and isinstance(model, PatchTransformer):
-            embeddings = model.embed_with_deviation(*self.checkpoint.fbank(waveforms, lengths))
+            embeddings = model.embed_with_deviation(*self._scored.fbank(waveforms, lengths))
         else:
-            embeddings = self.checkpoint.embed(waveforms, lengths)
+            embeddings = self._scored.embed(waveforms, lengths)
         return embeddings.float().cpu()
 
 
@@ -191,12 +195,32 @@ class OneDnnLinear(nn.Linear):
         return product
 
 
-def use_onednn(model: nn.Module) -> None:
-    """Make the linear layers of `model` such; parameters, their names and gradients stay."""
-    if torch.backends.mkldnn.is_available() and torch.backends.mkl.is_available():
-        for layer in model.modules():
-            if type(layer) is nn.Linear:
-                layer.__class__ = OneDnnLinear
+@cache
+def prefers_onednn() -> bool:
+    """Whether oneDNN is faster than MKL on this processor: on AMD's, by `benchmarks/linear.py`."""
+    backends = torch.backends
+    if not (backends.mkldnn.is_available() and backends.mkl.is_available()):
+        return False
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):  # not of torch's public interface
+        return False
+    try:
+        return "AuthenticAMD" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:  # not Linux
+        return "AuthenticAMD" in platform.processor()
+
+
+def with_onednn(checkpoint: Checkpoint) -> Checkpoint:
+    """Return a checkpoint of the same tensors whose linear layers oneDNN computes.
+
+    The given one stays as it is: it may be in training, and its losses are not to depend on
+    whether it was scored in between.
+    """
+    tensors = (*checkpoint.parameters(), *checkpoint.buffers())
+    twin = copy.deepcopy(checkpoint, {id(tensor): tensor for tensor in tensors})
+    for layer in twin.modules():
+        if type(layer) is nn.Linear:
+            layer.__class__ = OneDnnLinear
+    return twin
 
 
 def cores_at_once(device: torch.device) -> int:
