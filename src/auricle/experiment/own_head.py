@@ -1,7 +1,8 @@
 """A head on frozen embeddings: logistic regression, judged by clips that were held out, calibrated.
 
 Beside one's own clips it may learn from a background: ordinary sound that is none of the classes.
-There it counts as much as a class, whatever the number of its clips.
+There it counts as much as a class, and at least as an eighth of one's own clips, whatever the
+number of its clips.
 
 Shapes: N own clips, B of the background, H width of what the head reads, C classes.
 """
@@ -21,6 +22,7 @@ from auricle.evaluation.linear import Task, scores_of
 
 NONE_OF_THESE = "None of these"
 TEMPERATURES = [10 ** (step / 100) for step in range(-100, 101)]
+LEAST_BACKGROUND = 1 / 8  # of the number of own clips, which the background counts as at least
 COPY = 1e-5  # of the median distance of embeddings: nearer clips are copies of one recording
 ROUNDING = 1e-6  # of their norm, likewise, where all clips are
 MOST_ROWS = 1024  # of a matrix of distances, which bounds the memory
@@ -183,7 +185,8 @@ def _joined(own: Task, background: Tensor) -> Task:
     first = int(own.groups.max()) + 1
     groups = torch.arange(first, first + len(background))
     clips_of = own.targets.sum(dim=0)
-    weight = clips_of[clips_of > 0].median().item() / max(1, len(background))
+    total = max(clips_of[clips_of > 0].median().item(), LEAST_BACKGROUND * num_own)
+    weight = total / max(1, len(background))
     weights = [torch.ones(num_own, dtype=torch.float64)]
     weights.append(torch.full((len(background),), weight, dtype=torch.float64))
     return Task(
