@@ -3,9 +3,9 @@
     python scripts/background.py MERGED/manifest.csv src/auricle/builtin/tagger
 
 To be run anew when the weights of a model are replaced: `background.safetensors` is bound to the
-encoder that made it. MANIFEST is what `merge_sounds.py` writes: clips with the likeliest label by
-the teacher. Clips are drawn evenly over these labels, of the split train, and of packages alone:
-neither synthetic nor of the repositories that `benchmarks/own_sounds.py` takes its classes from.
+encoder that made it. The manifest is what `merge_sounds.py` writes, with the likeliest label of
+each clip by the teacher. Clips are drawn evenly over these labels, of the split train, and of
+packages alone: neither synthetic nor of the repositories of `benchmarks/own_sounds.py`.
 """
 
 import argparse

@@ -101,6 +101,7 @@ finish() {  # RUN NAME: the spread of the teacher's answers, thresholds, scores,
   $auricle probe "$model" --data "$WORK/esc10.csv" --out "$scores/probe"
   $auricle agree "$model" "$TEACHER" --data "$SOUNDS" --split test --out "$scores/agreement"
   $python scripts/ship_builtin.py --work "$WORK" "$2"
+  $python scripts/background.py "$SOUNDS" "src/auricle/builtin/$2"  # of the new encoder
 }
 
 if [ $# = 0 ]; then set -- teacher sounds short longer long tagger; fi

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from safetensors.torch import load_file
 
 from auricle import Classifier, checkpoint, inference
 from auricle.errors import DataWarning, UserError
@@ -367,6 +368,9 @@ def test_splits_of_a_table_are_kept(make, noise_clips, tmp_path):
     found = make(table, quick=True, keep_validation=True)
     assert (found.clips, found.learned_from) == (12, 8)
     assert found.test["judged"] == 4
+    of_all = make(table, "all", quick=True)
+    weights = [load_file(run.folder / "best" / "model.safetensors") for run in (found, of_all)]
+    assert not torch.equal(*(each["head.linear.weight"] for each in weights))
 
 
 @pytest.mark.parametrize("name", ["tagger", "tagger_tiny"])
