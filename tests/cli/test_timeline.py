@@ -134,6 +134,16 @@ def test_a_folder_takes_a_document_for_each_recording(ask, folder):
     assert (out / "b.wav.csv").read_text().startswith("file,start,end,label,score\n")
 
 
+def test_a_folder_that_cannot_be_written_is_named_before_any_sound(ask, folder):
+    (folder / "taken").write_text("a file")
+    for option in ("--out", "--cut"):
+        result = ask("a", option, str(folder / "taken"), code=2)
+        assert result.stderr == (
+            f"error: {option} {folder / 'taken' / 'a.wav'}: cannot be written (File exists). "
+            "Name another place.\n"
+        )
+
+
 def test_a_bad_file_is_reported_and_the_others_go_on(ask, folder, model):
     (folder / "a.wav").write_bytes(b"no sound at all")
     result = ask("ab", code=1)

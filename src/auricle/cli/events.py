@@ -65,7 +65,7 @@ def timeline(  # noqa: PLR0913 - one parameter for each option
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Write a file for each recording into it, beside what is printed for people.",
+            help="Write a file for each recording into it, and print nothing.",
         ),
     ] = None,
     plot: Annotated[
@@ -283,8 +283,8 @@ def _check_outputs(
             "a folder with --out, and each gets a file in it."
         )
     for option, folder in (("--out", out), ("--cut", cut)):
-        if folder is not None:
-            output.check_writable(option, folder / "file")
+        if folder is not None and sounds:
+            output.check_writable(option, folder / sounds[0].name)
 
 
 def soundscapes(  # noqa: PLR0913 - one parameter for each option
