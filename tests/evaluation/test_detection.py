@@ -16,6 +16,7 @@ from auricle.data import strong
 from auricle.data.strong import Event, MarkedRecording, StrongLabels
 from auricle.errors import ConfigError, DataError
 from auricle.evaluation import detection
+from auricle.evaluation.events import Recording, psds
 from auricle.evaluation.zero_shot import ByClass, by_class
 from auricle.inference import Classifier
 from auricle.inference.events import EventSettings
@@ -95,6 +96,21 @@ def test_events_and_scores_are_measured_against_the_truth(labels):
     # Hops score 0 or 1: the best threshold lies between.
     assert rows["Dog"]["threshold"] == pytest.approx(0.5)
     assert rows["Dog"]["best_f1"] == pytest.approx(2 * 40 / (60 + 40))
+
+
+def test_boxes_are_ranked_by_their_own_scores(labels):
+    assert judged(labels, boxes=True).metrics["psds2"] == pytest.approx(1.0)
+    # The dog falls apart at thresholds above its dip, where a false alarm comes before it; its box
+    # scores 0.55 as a whole, and comes first.
+    scores = np.zeros((36_000, 1))
+    scores[20:40, 0] = 0.8
+    scores[25:35, 0] = 0.3
+    scores[60:70, 0] = 0.5
+    frames = Recording(3600.0, [Event(2.0, 4.0, "Dog")], scores=scores, hop=0.1)
+    boxes = detection._boxes_of(frames, ["Dog"], EventSettings(boxes=True, merge_share=0.3))
+    assert [round(event.score, 3) for event in boxes.events] == [0.55, 0.5]
+    assert psds([boxes], ["Dog"])["psds"] == pytest.approx(1.0)
+    assert psds([frames], ["Dog"])["psds"] == pytest.approx(0.99)
 
 
 def test_a_class_scores_what_its_highest_label_does(labels):

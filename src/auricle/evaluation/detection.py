@@ -39,6 +39,7 @@ from auricle.inference.events import EventSettings, find_events, of_label
 from auricle.inference.timeline import Tracking, track
 
 EVENTS_FILE = "events.csv"
+LOWEST_BOX = 1e-3  # score of the least sure box that is ranked
 EVENT_COLUMNS = ("file", "onset", "offset", "label", "score")
 F1_METRICS = (event_based, segment_based, intersection_based)
 
@@ -68,7 +69,8 @@ def evaluate_events(
 ) -> Detection:
     """Score recordings over time and measure events and scores against strong labels.
 
-    A class scores what the highest of its labels scores. `classes` of the metrics has a row for
+    A class scores what the highest of its labels scores. PSDS is that of the scores, or of all
+    boxes, each with its own score, where events are boxes. `classes` of the metrics has a row for
     each: F1 by all three measures, PSDS, and `threshold`, with the best F1 on the hops of these
     recordings (`best_f1`; shared by classes of few hops), which other recordings may be given.
 
@@ -96,7 +98,7 @@ def evaluate_events(
         progress(1)
     if not recordings:
         raise DataError(f"{labels.source}: no recording could be scored. {failures[0]}")
-    metrics = _measured(recordings, model)
+    metrics = _measured(recordings, model, settings)
     return Detection(labels.source, files, recordings, metrics, failures)
 
 
@@ -205,10 +207,13 @@ def _scored(
     return Recording(timeline.seconds, marked.events, events, scores, timeline.hop)
 
 
-def _measured(recordings: Sequence[Recording], model: ByClass) -> dict[str, Any]:
+def _measured(
+    recordings: Sequence[Recording], model: ByClass, settings: EventSettings
+) -> dict[str, Any]:
     names = model.labels
     by_name = {metric.__name__: metric(recordings, names) for metric in F1_METRICS}
-    scores = {"psds1": psds(recordings, names, PSDS1), "psds2": psds(recordings, names, PSDS2)}
+    ranked = [_boxes_of(each, names, settings) if settings.boxes else each for each in recordings]
+    scores = {"psds1": psds(ranked, names, PSDS1), "psds2": psds(ranked, names, PSDS2)}
     rows = []
     for at, best in enumerate(best_thresholds(*_hops(recordings, names))):
         row: dict[str, Any] = {"label": names[at], "labels": list(model.classes[names[at]])}
@@ -228,6 +233,14 @@ def _measured(recordings: Sequence[Recording], model: ByClass) -> dict[str, Any]
         "onset_error": _onset_error(recordings),
         "classes": rows,
     }
+
+
+def _boxes_of(recording: Recording, names: Sequence[str], settings: EventSettings) -> Recording:
+    """The recording with all its boxes in place of scores: PSDS then ranks them."""
+    assert recording.scores is not None
+    lowest = replace(settings, threshold=LOWEST_BOX)
+    boxes = find_events(recording.scores, recording.hop, names, lowest)
+    return replace(recording, events=boxes, scores=None)
 
 
 def _hops(
