@@ -2,10 +2,6 @@
 
 import csv
 import io
-import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -183,26 +179,3 @@ def test_of_what_is_dropped_nothing_is_left_but_its_length(ask, folder):
     assert result.stdout.splitlines()[1:] == ["  no events", "  dropped: 2.5 s"]
     assert list((folder / "clips").iterdir()) == []
     assert "dropped:" not in ask("a", "--drop-if", "Speech").stdout  # its threshold is 0.5
-
-
-@pytest.mark.slow
-def test_hours_are_tracked_in_bounded_memory(tmp_path):
-    """With the default model, as a user would: at most 30 MB more for the second hour."""
-    noise = np.random.default_rng(0).integers(-30, 31, 60 * RATE).astype(np.int16)
-    tone = (8000 * np.sin(2 * np.pi * 440 / RATE * np.arange(60 * RATE))).astype(np.int16)
-    used = []
-    for hours in (1, 2):
-        path = tmp_path / f"{hours}.flac"
-        with soundfile.SoundFile(path, "w", RATE, channels=1, compression_level=0) as file:
-            for minute in range(60 * hours):
-                file.write(tone if minute % 2 else noise)
-        program = "from auricle.cli.main import main; main()"
-        words = ["timeline", str(path), "--hop", "0.25", "--format", "json", "--device", "cpu"]
-        answer = tmp_path / "answer.json"
-        with answer.open("w") as out:
-            process = subprocess.Popen([sys.executable, "-c", program, *words], stdout=out)
-            _, status, usage = os.wait4(process.pid, 0)
-        assert status == 0
-        assert json.loads(answer.read_text())["duration"] == 3600.0 * hours
-        used.append(usage.ru_maxrss / 1024)
-    assert used[1] - used[0] < 30
