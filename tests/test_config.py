@@ -5,10 +5,10 @@ import math
 import time
 import warnings
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 import pytest
-from pydantic import Field, Tag
+from pydantic import Field, Tag, model_validator
 
 from auricle import config
 from auricle.config import Settings
@@ -207,6 +207,10 @@ MERGES = "\n".join(
         ("a: &a [*a]", "an alias stands within what it stands for"),
         ("a: " + "9" * 5000, "a whole number of 5000 digits"),
         ("a: 0x" + "f" * 100_000, "a whole number of 100002 digits"),
+        ("a: !!int abc", "invalid literal for int() with base 10: 'abc'"),
+        ("a: !!int ''", "a value that its tag does not fit"),
+        ("a: !!bool x", "a value that its tag does not fit"),
+        ("a: !!timestamp x", "a value that its tag does not fit"),
     ],
 )
 def test_yaml_that_stands_for_more_than_it_is_is_refused_at_once(tmp_path, text, message):
@@ -243,6 +247,47 @@ def test_values_that_settings_do_not_have_are_refused(text, kind):
     assert str(error.value) == (
         f"a={text}: holds what is neither text nor number (Object of type {kind} is not JSON "
         "serializable)."
+    )
+
+
+def _within_itself() -> dict:
+    values: dict = {}
+    values["a"] = values
+    return values
+
+
+def _deep(levels: int = 100_000) -> dict:
+    values: dict = {}
+    for _ in range(levels):
+        values = {"a": values}
+    return values
+
+
+@pytest.mark.parametrize("values", [{"a": {1}}, {"a": 10**5000}, _within_itself(), _deep()])
+def test_values_of_python_that_are_no_settings_are_refused(values):
+    with pytest.raises(ConfigError, match=r"^settings: holds what is neither text nor number \("):
+        config.override(values, [])
+
+
+@pytest.mark.parametrize("name", [{1}, _deep()])
+def test_settings_are_not_built_of_them_either(name):
+    with pytest.raises(ConfigError, match=r"^r\.yaml: holds what is neither text nor number \("):
+        config.from_dict(Outer, {"name": name}, "r.yaml")
+
+
+def test_a_number_that_no_calculation_holds_is_refused():
+    class Rated(Settings):
+        width: int
+
+        @model_validator(mode="after")
+        def _halve(self) -> Self:
+            assert self.width / 2 > 0
+            return self
+
+    with pytest.raises(ConfigError) as error:
+        config.from_dict(Rated, {"width": 10**400}, "r.yaml")
+    assert str(error.value) == (
+        "r.yaml: holds a number that is too large (integer division result too large for a float)."
     )
 
 

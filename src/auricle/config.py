@@ -164,9 +164,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def _parse_yaml(text: str, where: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - derived from SafeLoader
-    except (yaml.YAMLError, ValueError, TypeError) as error:  # or a number, or a key, of its own
+    except (yaml.YAMLError, ValueError) as error:
         detail = " ".join(str(error).split())
         raise ConfigError(f"{where}: not valid YAML: {detail}") from error
+    except (LookupError, AttributeError) as error:  # `!!bool x`, `!!timestamp x`, `!!int ''`
+        raise ConfigError(f"{where}: not valid YAML: a value that its tag does not fit") from error
 
 
 def override(
