@@ -88,6 +88,8 @@ def test_the_accuracies_of_a_built_in_model_are_those_that_it_holds(model):
     rows = [row for row in page.splitlines() if f"built-in `{model}`" in row]
     assert len(rows) == 1
     assert [f"{100 * share:.1f} %" for share in held if f"{100 * share:.1f} %" not in rows[0]] == []
+    if model == "tagger":
+        assert f"the right one for {100 * held[0]:.0f} % of the clips" in README
 
 
 @pytest.mark.slow

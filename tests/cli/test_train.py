@@ -95,6 +95,7 @@ class FakeRecipe:
 
 class FakePrepared:
     recipe = FakeRecipe()
+    validation: object = object()
 
 
 @pytest.fixture
@@ -124,6 +125,15 @@ def test_after_an_interruption_the_weights_are_named(interrupted):
     assert result.stderr == (
         f"\nstopped, and saved what was done. {folder / 'last'} is the last finished epoch, "
         f"{folder / 'best'} the best. Go on with: auricle train --resume {folder}\n"
+    )
+
+
+def test_without_validation_no_epoch_is_the_best(interrupted, monkeypatch):
+    folder = interrupted("last", "best", "state.ckpt")
+    monkeypatch.setattr(FakePrepared, "validation", None)
+    assert run("pets").stderr == (
+        f"\nstopped, and saved what was done. {folder / 'last'} is the last finished epoch. "
+        f"Go on with: auricle train --resume {folder}\n"
     )
 
 

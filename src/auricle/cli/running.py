@@ -122,7 +122,7 @@ def run(
     try:
         return experiment.run(prepared, folder, overwrite, resume, machine)
     except KeyboardInterrupt as error:
-        leave(error, _after_interruption(folder))
+        leave(error, _after_interruption(folder, prepared.validation is not None))
 
 
 def show(report: "Report") -> None:
@@ -131,13 +131,14 @@ def show(report: "Report") -> None:
         typer.echo(_text(report))
 
 
-def _after_interruption(folder: Path) -> str:
+def _after_interruption(folder: Path, is_validated: bool) -> str:
     last, best = folder / "last", folder / "best"
     if not (folder / "state.ckpt").exists():
         return "stopped before the first epoch was finished; no weights were saved."
     lines = ["stopped, and saved what was done."]
     if last.exists():
-        lines.append(f"{last} is the last finished epoch, {best} the best.")
+        more = f", {best} the best" if is_validated else ""
+        lines.append(f"{last} is the last finished epoch{more}.")
     return " ".join([*lines, f"Go on with: auricle train --resume {folder}"])
 
 
