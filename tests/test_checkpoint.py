@@ -398,6 +398,13 @@ def test_a_front_end_that_no_model_has_is_refused_at_once(saved, name, value):
     assert refusal(saved) == f"{saved / 'config.json'}: {message}"
 
 
+def test_a_size_within_a_list_that_no_model_has_is_refused_at_once(saved):
+    settings = json.loads((saved / "config.json").read_text())["model_settings"]
+    edit(saved, model_settings=settings | {"patch": [16, 10**9]})
+    message = "model_settings.patch is 1e+09, more than any model has."
+    assert refusal(saved) == f"{saved / 'config.json'}: {message}"
+
+
 @pytest.mark.parametrize(("name", "value"), [("width", 2**18), ("depth", 2**18)])
 def test_a_larger_model_than_the_weights_are_of_is_refused_before_it_is_built(
     saved, monkeypatch, name, value

@@ -4,14 +4,17 @@ import gzip
 import hashlib
 import io
 import resource
+import struct
 import tarfile
 import zipfile
+import zlib
 
 import pytest
 
 from auricle.data.download import ARCHIVES, Archive, File, download
 from auricle.data.prepare import DATA_SETS
-from auricle.errors import UserError
+from auricle.data.unpack import unpack
+from auricle.errors import DataError, UserError
 
 SOUND = bytes(range(256)) * 1000  # what the archives hold
 
@@ -343,6 +346,35 @@ def test_an_odd_zip_is_refused_in_one_line(publish, tmp_path, content, reason):
     message = refusal(tmp_path)
     assert message.startswith(f"{tmp_path / '.archives' / 'toy.zip'}: is damaged ({reason}")
     assert message.endswith("). Delete it and download it again.") and "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        tarfile.ReadError("odd"),
+        gzip.BadGzipFile("odd"),
+        zipfile.BadZipFile("odd"),
+        zlib.error("odd"),
+        EOFError("odd"),
+        struct.error("odd"),
+        ValueError("odd"),
+        NotImplementedError("odd"),
+        LookupError("odd"),
+        OverflowError("odd"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_the_libraries_raise_of_an_archive_is_one_line(tmp_path, monkeypatch, error):
+    def refuse(path):
+        raise error
+
+    (tmp_path / "a.zip").write_bytes(b"")
+    monkeypatch.setattr(zipfile, "ZipFile", refuse)
+    with pytest.raises(DataError) as refused:
+        unpack([tmp_path / "a.zip"], tmp_path / "out")
+    assert str(refused.value) == (
+        f"{tmp_path / 'a.zip'}: is damaged (odd). Delete it and download it again."
+    )
 
 
 @pytest.mark.parametrize("name", ["toy.zip", "toy.tar.gz"])
