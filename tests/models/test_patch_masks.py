@@ -175,3 +175,12 @@ def test_tokens_of_clones_are_taken_from_their_clip_and_go_back():
     assert dataclasses.replace(places, visible_ids=None) == dataclasses.replace(
         layout, visible_ids=None
     )
+
+
+@pytest.mark.parametrize("chunk", [None, (3, 5)])
+def test_the_seed_alone_chooses_the_patches_whatever_the_default_dtype(chunk, request):
+    torch.manual_seed(0)
+    kept, _, _ = draw([64, 17], chunk=chunk)
+    request.getfixturevalue("double_by_default")
+    torch.manual_seed(0)
+    assert torch.equal(draw([64, 17], chunk=chunk)[0], kept)
