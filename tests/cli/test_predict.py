@@ -250,7 +250,10 @@ def test_an_unknown_model_is_exit_code_2_with_the_nearest(sound, tiny_model, mon
     monkeypatch.setattr(names, "BUILTIN", tiny_model.parent)
     result = CliRunner().invoke(app, ["predict", str(sound("dog.wav")), "--model", "tinny"])
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "error: unknown model 'tinny'. Did you mean 'tiny'? Known: tiny.\n"
+    assert result.stderr == (
+        "error: unknown model 'tinny'. Did you mean 'tiny'? Known: tiny. More, with a network: "
+        "auricle models --all\n"
+    )
 
 
 def test_an_unknown_device_is_exit_code_2(sound, tiny_model):

@@ -83,6 +83,7 @@ def _digests(manifest: Manifest) -> NDArray[np.uint64]:
 
 
 def _names(manifest: Manifest) -> Iterator[str]:
+    here = os.getcwd()
     parts = manifest.clips.parts if isinstance(manifest.clips, Joined) else [manifest.clips]
     for table in map(Clips.of, parts):
         sources = table.columns.sources
@@ -92,9 +93,9 @@ def _names(manifest: Manifest) -> Iterator[str]:
             if end > start:
                 name = sources.block[start:end].decode("utf-8", "surrogateescape")
             folder, _, file = name.rpartition("/")
-            yield f"{_last_part(folder)}/{file.rpartition('.')[0] or file}"
+            yield f"{_last_part(os.path.join(here, folder))}/{file.rpartition('.')[0] or file}"
 
 
 @lru_cache(maxsize=10_000)  # speed: for a folder of many clips once
 def _last_part(folder: str) -> str:
-    return os.path.basename(os.path.abspath(folder))
+    return os.path.basename(os.path.normpath(folder))
