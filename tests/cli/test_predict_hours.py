@@ -1,7 +1,6 @@
 """`auricle predict` on a recording of hours: it answers, in bounded memory."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,15 @@ HOURS = 3
 RATE = 44_100
 MAX_MEMORY_BYTES = 1.5e9
 KIB_IN_MAXRSS = 1 if sys.platform == "darwin" else 1024
+# A process of its own between, since Linux counts what its parent held to a child that it starts.
+MEASURED = """
+import os, subprocess, sys
+program = "from auricle.cli.main import main; main()"
+child = subprocess.Popen([sys.executable, "-c", program, *sys.argv[1:]])
+_, status, usage = os.wait4(child.pid, 0)
+print(usage.ru_maxrss, file=sys.stderr)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 
 
 @pytest.fixture
@@ -30,16 +38,14 @@ def recording(tmp_path) -> Path:
 
 
 @pytest.mark.slow
-def test_three_hours_take_less_than_one_and_a_half_gigabytes(recording, tmp_path):
+def test_three_hours_take_less_than_one_and_a_half_gigabytes(recording):
     """With the default model, as a user would."""
-    program = "from auricle.cli.main import main; main()"
     words = ["predict", str(recording), "--json", "--device", "cpu"]
-    answer = tmp_path / "answer.json"
-    with answer.open("w") as out:
-        process = subprocess.Popen([sys.executable, "-c", program, *words], stdout=out)
-        _, status, usage = os.wait4(process.pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
-    answered = json.loads(answer.read_text())
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, *words], capture_output=True, text=True, check=True
+    )
+    answered = json.loads(done.stdout)
     assert (answered["duration"], answered["silence"]) == (HOURS * 3600, False)
-    assert usage.ru_maxrss * KIB_IN_MAXRSS < MAX_MEMORY_BYTES
-    print(f"peak memory {usage.ru_maxrss * KIB_IN_MAXRSS / 1e9:.2f} GB")
+    peak = int(done.stderr.split()[-1]) * KIB_IN_MAXRSS
+    assert peak < MAX_MEMORY_BYTES
+    print(f"peak memory {peak / 1e9:.2f} GB")
