@@ -347,6 +347,7 @@ def test_where_libsndfile_lacks_the_codec_pyav_is_tried(encode_media, container,
 
 
 def test_where_libsndfile_refuses_what_is_damaged_pyav_is_tried(encode):
+    pytest.importorskip("av")
     content = encode(TONE, RATE, "CAF")
     waveform, message = load_with_warning(content[: len(content) // 2])
     assert message == incomplete(len(waveform) / RATE)
